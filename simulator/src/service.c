@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Serving a device: from a bell to the interrupt, on the worker's thread or, without a worker, a step a call. And the two
+ * handshakes between the bus and the server:
+ *
+ * Bells (P4). A doorbell sets a bit; the server clears it and only then looks at avail.idx. Both are sequentially
+ * consistent read-modify-writes: either the server's clear comes later and its look sees what the driver published before
+ * it rang, or the doorbell finds the bit clear and sets it again. No ring is lost.
+ *
+ * Running (Q). The server says that it is inside and then asks whether the device still runs; who ends that (a reset, bus
+ * mastering switched off, a stop) says so and then waits until nobody is inside. A full barrier lies between the two
+ * halves on both sides, so they can't miss each other: once the wait is over, nothing of the device touches memory.
+ */
+#include "device.h"
+#include "worker.h"
+
+/* How many used elements are written before they are published, so that the driver needn't wait for a whole ring. */
+#define PUBLISH_BATCH 32u
+
+/* A drain ends after this long at the latest; a server that is stuck in a model is not waited for for ever. */
+#define DRAIN_NS 10000000000ull
+
+void sim_bell_ring(struct aero_sim_device *device, uint32_t bell)
+{
+    atomic_fetch_or_explicit(&device->bells[bell / 32], 1u << bell % 32, memory_order_seq_cst); /* P4 */
+    if (device->worker)
+        sim_worker_alert(device->worker);
+}
+
+void aero_sim_device_wake(struct aero_sim_device *device)
+{
+    sim_bell_ring(device, device->queue_count);
+}
+
+static bool runs(const struct aero_sim_device *device)
+{
+    return atomic_load_explicit(&device->running, memory_order_seq_cst);
+}
+
+/* Waits until the server is outside; what it did inside happens before what follows (Q). */
+static void wait_until_out(struct aero_sim_device *device)
+{
+    for (uint32_t turns = 0; atomic_load_explicit(&device->in_service, memory_order_acquire); turns++) {
+        if (turns < 1000)
+            sim_os_pause();
+        else
+            sim_os_yield();
+    }
+}
+
+void sim_service_halt(struct aero_sim_device *device)
+{
+    atomic_store_explicit(&device->running, 0, memory_order_seq_cst);
+    sim_os_full_barrier(); /* Q */
+    wait_until_out(device);
+}
+
+void sim_service_abandon(struct aero_sim_device *device)
+{
+    atomic_store_explicit(&device->abandon, 1, memory_order_relaxed);
+    sim_service_halt(device);
+    atomic_store_explicit(&device->abandon, 0, memory_order_relaxed);
+    device->step_phase = SIM_PHASE_IDLE;
+}
+
+void sim_service_update(struct aero_sim_device *device)
+{
+    bool live = sim_device_status(device) & SIM_STATUS_DRIVER_OK;
+    bool absent = atomic_load_explicit(&device->watch, memory_order_relaxed) & SIM_WATCH_ABSENT;
+    bool wanted = live && !absent && sim_pci_bus_master(device);
+
+    if (wanted == runs(device))
+        return;
+    if (!wanted) {
+        sim_service_halt(device);
+        return;
+    }
+    /* Running before the bells: a server that takes one of these sees that the device runs. */
+    atomic_store_explicit(&device->running, 1, memory_order_seq_cst);
+    for (uint32_t bell = 0; bell <= device->queue_count; bell++)
+        sim_bell_ring(device, bell);
+}
+
+void sim_service_leave(struct aero_sim_device *device)
+{
+    atomic_store_explicit(&device->in_service, 0, memory_order_release);
+}
+
+void sim_service_drain(struct aero_sim_device *device)
+{
+    uint64_t end = sim_os_now_ns() + DRAIN_NS;
+
+    if (!device->worker)
+        return;
+    for (uint32_t word = 0; word < sim_bell_words(device); word++) {
+        while (atomic_load_explicit(&device->bells[word], memory_order_seq_cst) && sim_os_now_ns() < end)
+            sim_os_yield();
+    }
+    /* The server enters before it clears a bell, so what the last bells asked for is being served still, or is done. */
+}
+
+/* ---- The steps ---- */
+
+void aero_sim_device_fail(struct aero_sim_device *device)
+{
+    uint32_t old = atomic_fetch_or_explicit(&device->registers[SIM_REG_DEVICE_STATUS], SIM_STATUS_NEEDS_RESET,
+                                            memory_order_seq_cst);
+
+    if (old & SIM_STATUS_DRIVER_OK)
+        sim_interrupt_raise(device, SIM_ISR_CONFIG);
+}
+
+/* The driver broke the rules of this ring: it is reported, the ring stops, the other queues go on (RNG-8, COM-20). */
+static void stop_queue(struct aero_sim_device *device, uint32_t index)
+{
+    struct sim_ring *ring = &device->queues[index].ring;
+
+    sim_device_breach(device, ring->fault.clause, ring->fault.what, index, ring->fault.index, ring->fault.value,
+                      ring->taken);
+    aero_sim_device_fail(device);
+}
+
+static bool see(struct aero_sim_device *device, uint32_t index)
+{
+    struct sim_ring *ring = &device->queues[index].ring;
+    bool was_broken = ring->broken;
+
+    if (sim_ring_see(ring))
+        return true;
+    if (ring->broken && !was_broken)
+        stop_queue(device, index);
+    return false;
+}
+
+static void put(struct aero_sim_device *device, uint32_t index, uint32_t length)
+{
+    struct sim_queue *queue = &device->queues[index];
+    uint32_t id = queue->ring.chain.head;
+    uint32_t chains = atomic_load_explicit(&queue->chains, memory_order_relaxed);
+
+    if (sim_quirk_acts(&device->quirks, SIM_QUIRK_USED_ID_OUT_OF_RANGE))
+        id = (uint32_t)sim_quirk_value(&device->quirks, SIM_QUIRK_USED_ID_OUT_OF_RANGE);
+    sim_ring_put(&queue->ring, id, length);
+    atomic_store_explicit(&queue->chains, chains + 1, memory_order_relaxed);
+    sim_device_trace(device, SIM_TRACE_PUT, index, 0, id | (uint64_t)length << 32);
+}
+
+/* Takes a chain and has it served; false where it broke the ring. */
+static bool serve(struct aero_sim_device *device, uint32_t index)
+{
+    struct sim_queue *queue = &device->queues[index];
+
+    if (!sim_ring_take(&queue->ring)) {
+        stop_queue(device, index);
+        return false;
+    }
+    sim_device_trace(device, SIM_TRACE_TAKE, index, 0, queue->ring.chain.head);
+    put(device, index, queue->serve(device->state, &queue->ring.chain));
+    return true;
+}
+
+static void publish(struct aero_sim_device *device, uint32_t index)
+{
+    sim_ring_publish(&device->queues[index].ring);
+    sim_device_trace(device, SIM_TRACE_PUBLISH, index, 0, device->queues[index].ring.used_published);
+}
+
+static void interrupt(struct aero_sim_device *device, uint32_t index)
+{
+    uint64_t only = sim_quirk_value(&device->quirks, SIM_QUIRK_LOST_INTX);
+
+    if (!sim_ring_wants_interrupt(&device->queues[index].ring))
+        return;
+    if ((only == SIM_QUIRK_ANY || only == index) && sim_quirk_acts(&device->quirks, SIM_QUIRK_LOST_INTX))
+        return;
+    sim_interrupt_raise(device, SIM_ISR_QUEUE);
+}
+
+/* ---- A whole queue, for the worker ---- */
+
+static bool enabled(const struct sim_queue *queue)
+{
+    return atomic_load_explicit(&queue->enabled, memory_order_acquire);
+}
+
+static void flush(struct aero_sim_device *device, uint32_t index)
+{
+    if (!sim_ring_unpublished(&device->queues[index].ring))
+        return;
+    publish(device, index);
+    interrupt(device, index);
+}
+
+static void run_event(struct aero_sim_device *device)
+{
+    if (!device->model->event)
+        return;
+    device->model->event(device->state);
+    for (uint32_t index = 0; index < device->queue_count; index++) {
+        if (!device->queues[index].serve && enabled(&device->queues[index]))
+            flush(device, index);
+    }
+}
+
+/* Serves what waits in the queue now; what comes meanwhile rings again. */
+static bool run_queue(struct aero_sim_device *device, uint32_t index)
+{
+    struct sim_queue *queue = &device->queues[index];
+    uint32_t served = 0;
+
+    if (!enabled(queue))
+        return false;
+    if (!queue->serve) {
+        run_event(device);
+        return true;
+    }
+    if (!see(device, index))
+        return false;
+    while (sim_ring_waits(&queue->ring) && !atomic_load_explicit(&device->abandon, memory_order_relaxed)) {
+        if (!serve(device, index))
+            break;
+        if (++served % PUBLISH_BATCH == 0)
+            flush(device, index);
+    }
+    flush(device, index);
+    return true;
+}
+
+bool sim_service_bells(struct aero_sim_device *device, uint32_t word)
+{
+    uint32_t bells;
+
+    atomic_store_explicit(&device->in_service, 1, memory_order_seq_cst);
+    bells = atomic_exchange_explicit(&device->bells[word], 0, memory_order_seq_cst); /* P4 */
+    sim_os_full_barrier();                                                           /* Q */
+    if (!runs(device))
+        bells = 0; /* NTF-6; the bells are taken first, so that those of sim_service_update can't be lost here */
+    while (bells) {
+        uint32_t bell = 32 * word + (uint32_t)__builtin_ctz(bells);
+
+        bells &= bells - 1;
+        if (bell == device->queue_count)
+            run_event(device);
+        else
+            run_queue(device, bell);
+    }
+    sim_service_leave(device);
+    return true;
+}
+
+/* The worker stays inside a polled device from pass to pass, for entering costs a full barrier. */
+static bool inside_polled(struct aero_sim_device *device)
+{
+    if (!runs(device)) {
+        sim_service_leave(device);
+        return false;
+    }
+    if (atomic_load_explicit(&device->in_service, memory_order_relaxed))
+        return true;
+    atomic_store_explicit(&device->in_service, 1, memory_order_seq_cst);
+    sim_os_full_barrier(); /* Q */
+    return runs(device);
+}
+
+bool sim_service_poll(struct aero_sim_device *device)
+{
+    bool worked = false;
+
+    if (!inside_polled(device))
+        return false;
+    for (uint32_t index = 0; index < device->queue_count; index++) {
+        struct sim_queue *queue = &device->queues[index];
+
+        if (enabled(queue) && (queue->serve || see(device, index)))
+            worked |= run_queue(device, index);
+    }
+    return worked;
+}
+
+/* ---- A step at a time, without a worker ---- */
+
+/* The next bell of a device that steps, or false. */
+static bool next_bell(struct aero_sim_device *device, uint32_t *bell_out)
+{
+    for (uint32_t word = 0; word < sim_bell_words(device); word++) {
+        uint32_t bells = atomic_load_explicit(&device->bells[word], memory_order_seq_cst);
+
+        if (!bells)
+            continue;
+        *bell_out = 32 * word + (uint32_t)__builtin_ctz(bells);
+        atomic_fetch_and_explicit(&device->bells[word], ~(bells & -bells), memory_order_seq_cst);
+        return true;
+    }
+    return false;
+}
+
+static bool step_bell(struct aero_sim_device *device)
+{
+    uint32_t bell;
+
+    if (!next_bell(device, &bell))
+        return false;
+    if (bell == device->queue_count || !device->queues[bell].serve) {
+        run_event(device);
+    } else if (enabled(&device->queues[bell]) && see(device, bell)) {
+        device->step_queue = bell;
+        device->step_phase = SIM_PHASE_SERVE;
+    }
+    return true;
+}
+
+bool aero_sim_device_step(struct aero_sim_device *device)
+{
+    uint32_t index = device->step_queue;
+    struct sim_ring *ring = &device->queues[index].ring;
+
+    if (device->worker || !runs(device))
+        return false;
+    switch (device->step_phase) {
+    case SIM_PHASE_IDLE:
+        return step_bell(device);
+    case SIM_PHASE_SERVE:
+        serve(device, index);
+        if (!sim_ring_waits(ring))
+            device->step_phase = sim_ring_unpublished(ring) ? SIM_PHASE_PUBLISH : SIM_PHASE_IDLE;
+        return true;
+    case SIM_PHASE_PUBLISH:
+        publish(device, index);
+        device->step_phase = SIM_PHASE_INTERRUPT;
+        return true;
+    case SIM_PHASE_INTERRUPT:
+        interrupt(device, index);
+        device->step_phase = SIM_PHASE_IDLE;
+        return true;
+    }
+    return false;
+}
+
+/* ---- The verbs of a model's event function ---- */
+
+const struct aero_sim_chain *aero_sim_queue_peek(struct aero_sim_device *device, uint16_t index)
+{
+    struct sim_queue *queue;
+
+    if (index >= device->queue_count || !enabled(&device->queues[index]) || device->queues[index].serve)
+        return NULL;
+    queue = &device->queues[index];
+    if (queue->ring.held)
+        return &queue->ring.chain;
+    if (!sim_ring_waits(&queue->ring) && !see(device, index))
+        return NULL;
+    if (!sim_ring_vet(&queue->ring)) {
+        stop_queue(device, index);
+        return NULL;
+    }
+    queue->ring.held = true;
+    return &queue->ring.chain;
+}
+
+void aero_sim_queue_complete(struct aero_sim_device *device, uint16_t index, uint32_t used_length)
+{
+    struct sim_ring *ring;
+
+    if (index >= device->queue_count || !enabled(&device->queues[index]) || !device->queues[index].ring.held)
+        return;
+    ring = &device->queues[index].ring;
+    ring->held = false;
+    ring->avail_next++;
+    ring->taken++;
+    sim_device_trace(device, SIM_TRACE_TAKE, index, 0, ring->chain.head);
+    put(device, index, used_length);
+}
