@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The driver's side of a split ring. The shared rings are written, never read back, but for the used ring;
+ * all that decides anything is kept in the ring's private memory. Any IRQL; the caller serialises.
+ *
+ * Barriers, and their partners in the device's code (simulator/src/ring.c):
+ *   P1  avail.idx is released after descriptors and slots    its load-acquire of avail.idx
+ *   P2  used.idx is acquired before used elements            its store-release of used.idx
+ *   P3  NO_INTERRUPT cleared, full, used.idx read            used.idx published, full, avail.flags read
+ *   P4  avail.idx published, full, doorbell (NTF-4)          doorbell cleared, full, avail.idx read
+ * P4's lies in AeroVirtioNotifyQueue.
+ */
+#include "aero_virtio_split_ring.h"
+#include "aero_virtio_shared.h"
+
+/*
+ * Each index shares its cache line with nothing that the other side writes or, for the avail ring, hardly
+ * ever writes: see AeroVirtioRingMakeAvailable.
+ */
+#define RING_LINE               64u
+#define RING_HEADER_BYTES       4u
+#define RING_DESC_BYTES         16u
+#define RING_USED_ELEMENT_BYTES 8u
+#define RING_INDIRECT_BYTES_MAX 0x40000000u
+#define RING_CHAIN_BYTES_MAX    ((ULONGLONG)1 << 32)
+
+/* Index of the parts that follow flags and idx, in 16-bit units. */
+#define RING_FLAGS 0u
+#define RING_IDX   1u
+#define RING_SLOTS 2u
+
+/* AERO_VIRTIO_RING_SHADOW.Count of a descriptor that is in flight but no head. No chain is this long. */
+#define RING_MID_CHAIN 0xFFFFu
+
+typedef struct _RING_CHAIN
+{
+    const AERO_VIRTIO_SEGMENT *Segments;
+    ULONG SegmentCount;
+    ULONG ReadableCount; /* of SegmentCount, the first so many */
+    ULONG Count;         /* of SegmentCount, those that aren't empty */
+    ULONG WritableBytes; /* saturated: used.len has 32 bits */
+} RING_CHAIN;
+
+static ULONG RingRoundUp(ULONG Bytes)
+{
+    return (Bytes + RING_LINE - 1u) & ~(RING_LINE - 1u);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------------------- */
+
+NTSTATUS AeroVirtioSplitRingGetLayout(USHORT QueueSize, USHORT IndirectEntries,
+                                      AERO_VIRTIO_SPLIT_RING_LAYOUT *LayoutOut)
+{
+    ULONG Size;
+    ULONG Tables;
+    ULONG End;
+
+    if (LayoutOut == NULL)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    RtlZeroMemory(LayoutOut, sizeof(*LayoutOut));
+    Size = QueueSize;
+    Tables = Size * IndirectEntries;
+    if (Size == 0 || (Size & (Size - 1u)) != 0 || Size > AERO_VIRTIO_SPLIT_RING_SIZE_MAX ||
+        IndirectEntries > Size || Tables >= RING_INDIRECT_BYTES_MAX / RING_DESC_BYTES)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    LayoutOut->DescOffset = 0;
+    End = RingRoundUp(Size * RING_DESC_BYTES) + RING_LINE;
+    LayoutOut->AvailOffset = End - RING_HEADER_BYTES;
+    End = RingRoundUp(End + Size * (ULONG)sizeof(USHORT)) + RING_LINE;
+    LayoutOut->UsedOffset = End - RING_HEADER_BYTES;
+    End = RingRoundUp(End + Size * RING_USED_ELEMENT_BYTES);
+    if (IndirectEntries != 0)
+    {
+        LayoutOut->IndirectOffset = End;
+        End = RingRoundUp(End + Tables * RING_DESC_BYTES);
+    }
+    LayoutOut->SharedBytes = End;
+    LayoutOut->PrivateBytes =
+        RingRoundUp(Size * ((ULONG)sizeof(AERO_VIRTIO_RING_SHADOW) + 3u * (ULONG)sizeof(USHORT)));
+    return STATUS_SUCCESS;
+}
+
+/* A device told to stop may still be writing (quirk 6): shared memory is touched only by its macros. */
+static void RingZeroShared(void *SharedVa, ULONG Bytes)
+{
+    ULONGLONG *Words;
+    ULONG Index;
+
+    Words = (ULONGLONG *)SharedVa;
+    for (Index = 0; Index < Bytes / (ULONG)sizeof(ULONGLONG); Index++)
+    {
+        AERO_VIRTIO_SHARED_WRITE64(&Words[Index], 0);
+    }
+}
+
+NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize, USHORT IndirectEntries,
+                                 void *SharedVa, ULONGLONG SharedPa, void *PrivateVa)
+{
+    AERO_VIRTIO_SPLIT_RING_LAYOUT Layout;
+    UCHAR *Shared;
+    USHORT Index;
+
+    if (Ring == NULL)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    RtlZeroMemory(Ring, sizeof(*Ring));
+    if (SharedVa == NULL || SharedPa == 0 || PrivateVa == NULL || (SharedPa & (RING_LINE - 1u)) != 0 ||
+        ((ULONG_PTR)SharedVa & (RING_LINE - 1u)) != 0 || ((ULONG_PTR)PrivateVa & 7u) != 0 ||
+        !NT_SUCCESS(AeroVirtioSplitRingGetLayout(QueueSize, IndirectEntries, &Layout)) ||
+        SharedPa > ~(ULONGLONG)0 - (Layout.SharedBytes - 1u))
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    RingZeroShared(SharedVa, Layout.SharedBytes);
+    RtlZeroMemory(PrivateVa, Layout.PrivateBytes);
+
+    Shared = (UCHAR *)SharedVa;
+    Ring->Desc = (ULONGLONG *)(void *)(Shared + Layout.DescOffset);
+    Ring->Avail = (USHORT *)(void *)(Shared + Layout.AvailOffset);
+    Ring->Used = (USHORT *)(void *)(Shared + Layout.UsedOffset);
+    Ring->UsedElements = (ULONGLONG *)(void *)(Shared + Layout.UsedOffset + RING_HEADER_BYTES);
+    Ring->DescPa = SharedPa + Layout.DescOffset;
+    Ring->AvailPa = SharedPa + Layout.AvailOffset;
+    Ring->UsedPa = SharedPa + Layout.UsedOffset;
+    if (IndirectEntries != 0)
+    {
+        Ring->Indirect = (ULONGLONG *)(void *)(Shared + Layout.IndirectOffset);
+        Ring->IndirectPa = SharedPa + Layout.IndirectOffset;
+    }
+
+    Ring->Shadow = (AERO_VIRTIO_RING_SHADOW *)PrivateVa;
+    Ring->FreeQueue = (USHORT *)(void *)(Ring->Shadow + QueueSize);
+    Ring->AvailHeads = Ring->FreeQueue + QueueSize;
+    Ring->Links = Ring->AvailHeads + QueueSize;
+    for (Index = 0; Index < QueueSize; Index++)
+    {
+        Ring->FreeQueue[Index] = Index;
+    }
+    Ring->FreeCount = QueueSize;
+    Ring->QueueSize = QueueSize;
+    Ring->IndexMask = (USHORT)(QueueSize - 1u);
+    Ring->IndirectEntries = IndirectEntries;
+    Ring->Accepts = TRUE;
+    return STATUS_SUCCESS;
+}
+
+/* ---- Descriptors: first in, first out ------------------------------------------------------------------ */
+/*
+ * Recycled in order, descriptors are used one after another: four of them travel to the device in one cache
+ * line, and are not written again before the others have had their turn.
+ */
+
+static __inline USHORT RingTakeDescriptor(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    USHORT Descriptor;
+
+    Descriptor = Ring->FreeQueue[Ring->FreeFirst & Ring->IndexMask];
+    Ring->FreeFirst++;
+    Ring->FreeCount--;
+    return Descriptor;
+}
+
+static __inline void RingGiveDescriptor(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Descriptor)
+{
+    Ring->FreeQueue[(Ring->FreeFirst + Ring->FreeCount) & Ring->IndexMask] = Descriptor;
+    Ring->FreeCount++;
+}
+
+/* Frees a chain by the driver's own links, whatever the device made of the descriptors (quirk 32). */
+static __inline void RingGiveChain(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head)
+{
+    USHORT Descriptor;
+    USHORT Left;
+
+    Left = Ring->Shadow[Head].Count;
+    Ring->Shadow[Head].Count = 0;
+    RingGiveDescriptor(Ring, Head);
+    for (Descriptor = Head; Left > 1; Left--)
+    {
+        Descriptor = Ring->Links[Descriptor];
+        Ring->Shadow[Descriptor].Count = 0;
+        RingGiveDescriptor(Ring, Descriptor);
+    }
+}
+
+static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLONG Address, ULONG Length,
+                                         ULONG Flags, ULONG Next)
+{
+    AERO_VIRTIO_SHARED_WRITE64(&Table[2u * Index], Address);
+    AERO_VIRTIO_SHARED_WRITE64(&Table[2u * Index + 1u],
+                               Length | ((ULONGLONG)Flags << 32) | ((ULONGLONG)Next << 48));
+}
+
+/* ---- Adding -------------------------------------------------------------------------------------------- */
+
+/*
+ * Heads that come in order fall on the same slots again, lap for lap. Leaving such a slot alone leaves its
+ * line where it is: in the device's cache.
+ */
+static __inline void RingMakeAvailable(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, USHORT Count,
+                                       ULONG WritableBytes, void *Cookie)
+{
+    AERO_VIRTIO_RING_SHADOW *Shadow;
+    USHORT Slot;
+
+    Shadow = &Ring->Shadow[Head];
+    Shadow->Cookie = Cookie;
+    Shadow->WritableBytes = WritableBytes;
+    Shadow->Position = Ring->NextAvail;
+    Shadow->Count = Count;
+    Slot = (USHORT)(Ring->NextAvail & Ring->IndexMask);
+    if (Ring->AvailHeads[Slot] != Head)
+    {
+        Ring->AvailHeads[Slot] = Head;
+        AERO_VIRTIO_SHARED_WRITE16(&Ring->Avail[RING_SLOTS + Slot], Head);
+    }
+    Ring->NextAvail++;
+}
+
+static NTSTATUS RingRefusal(const AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    return Ring->PoisonReason != AeroVirtioRingNotPoisoned ? STATUS_DEVICE_PROTOCOL_ERROR
+                                                           : STATUS_DEVICE_NOT_READY;
+}
+
+/* A segment may end at the last address, not beyond it. Length isn't 0. */
+static __inline BOOLEAN RingSegmentWraps(const AERO_VIRTIO_SEGMENT *Segment)
+{
+    return (BOOLEAN)(Segment->Address > ~(ULONGLONG)0 - (Segment->Length - 1u));
+}
+
+/* Counts what isn't empty, and checks all of it before anything is changed. */
+static NTSTATUS RingMeasureChain(const AERO_VIRTIO_SPLIT_RING *Ring, RING_CHAIN *Chain)
+{
+    const AERO_VIRTIO_SEGMENT *Segment;
+    ULONGLONG Readable;
+    ULONGLONG Writable;
+    ULONG Index;
+
+    Readable = 0;
+    Writable = 0;
+    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    {
+        Segment = &Chain->Segments[Index];
+        if (Segment->Length == 0)
+        {
+            continue;
+        }
+        if (RingSegmentWraps(Segment))
+        {
+            return STATUS_INVALID_PARAMETER;
+        }
+        if (Index < Chain->ReadableCount)
+        {
+            Readable += Segment->Length;
+        }
+        else
+        {
+            Writable += Segment->Length;
+        }
+        Chain->Count++;
+    }
+    if (Chain->Count == 0 || Chain->Count > Ring->QueueSize || Readable + Writable > RING_CHAIN_BYTES_MAX)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    Chain->WritableBytes = Writable > 0xFFFFFFFFu ? 0xFFFFFFFFu : (ULONG)Writable;
+    return STATUS_SUCCESS;
+}
+
+static __inline ULONG RingSegmentFlags(const RING_CHAIN *Chain, ULONG Segment, ULONG Written)
+{
+    return (Segment < Chain->ReadableCount ? 0u : AERO_VIRTIO_DESC_WRITE) |
+           (Written + 1u < Chain->Count ? AERO_VIRTIO_DESC_NEXT : 0u);
+}
+
+/* The head's own table, untouched until the head is completed (quirk 33). No NEXT, no nesting (RNG-7). */
+static void RingAddIndirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain, void *Cookie)
+{
+    const AERO_VIRTIO_SEGMENT *Segment;
+    ULONGLONG *Table;
+    ULONG First;
+    ULONG Index;
+    ULONG Written;
+    USHORT Head;
+
+    Head = RingTakeDescriptor(Ring);
+    First = (ULONG)Head * Ring->IndirectEntries;
+    Table = Ring->Indirect + 2u * (SIZE_T)First;
+    Written = 0;
+    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    {
+        Segment = &Chain->Segments[Index];
+        if (Segment->Length != 0)
+        {
+            RingWriteDescriptor(Table, Written, Segment->Address, Segment->Length,
+                                RingSegmentFlags(Chain, Index, Written),
+                                Written + 1u < Chain->Count ? Written + 1u : 0u);
+            Written++;
+        }
+    }
+    RingWriteDescriptor(Ring->Desc, Head, Ring->IndirectPa + (ULONGLONG)First * RING_DESC_BYTES,
+                        Chain->Count * RING_DESC_BYTES, AERO_VIRTIO_DESC_INDIRECT, 0);
+    RingMakeAvailable(Ring, Head, 1, Chain->WritableBytes, Cookie);
+}
+
+static void RingAddDirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain, void *Cookie)
+{
+    const AERO_VIRTIO_SEGMENT *Segment;
+    ULONG Index;
+    ULONG Written;
+    USHORT Head;
+    USHORT Descriptor;
+    USHORT Next;
+
+    Head = RingTakeDescriptor(Ring);
+    Descriptor = Head;
+    Written = 0;
+    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    {
+        Segment = &Chain->Segments[Index];
+        if (Segment->Length == 0)
+        {
+            continue;
+        }
+        Next = 0;
+        if (Written + 1u < Chain->Count)
+        {
+            Next = RingTakeDescriptor(Ring);
+            Ring->Shadow[Next].Count = RING_MID_CHAIN;
+            Ring->Links[Descriptor] = Next;
+        }
+        RingWriteDescriptor(Ring->Desc, Descriptor, Segment->Address, Segment->Length,
+                            RingSegmentFlags(Chain, Index, Written), Next);
+        Descriptor = Next;
+        Written++;
+    }
+    RingMakeAvailable(Ring, Head, (USHORT)Chain->Count, Chain->WritableBytes, Cookie);
+}
+
+static NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
+                             USHORT ReadableCount, USHORT WritableCount, void *Cookie)
+{
+    RING_CHAIN Chain;
+    NTSTATUS Status;
+    BOOLEAN IsIndirect;
+
+    Chain.Segments = Segments;
+    Chain.SegmentCount = (ULONG)ReadableCount + WritableCount;
+    Chain.ReadableCount = ReadableCount;
+    Chain.Count = 0;
+    Chain.WritableBytes = 0;
+    Status = RingMeasureChain(Ring, &Chain);
+    if (!NT_SUCCESS(Status))
+    {
+        return Status;
+    }
+    IsIndirect = (BOOLEAN)(Chain.Count >= 2u && Chain.Count <= Ring->IndirectEntries);
+    if (Ring->FreeCount < (IsIndirect ? 1u : Chain.Count))
+    {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (IsIndirect)
+    {
+        RingAddIndirect(Ring, &Chain, Cookie);
+    }
+    else
+    {
+        RingAddDirect(Ring, &Chain, Cookie);
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
+                                USHORT ReadableCount, USHORT WritableCount, void *Cookie)
+{
+    USHORT Head;
+
+    if (Ring == NULL || Segments == NULL)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    if (!Ring->Accepts)
+    {
+        return RingRefusal(Ring);
+    }
+    if ((ULONG)ReadableCount + WritableCount != 1u || Segments->Length == 0)
+    {
+        return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
+    }
+
+    /* One segment, the common case: the same in short. */
+    if (RingSegmentWraps(Segments))
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    if (Ring->FreeCount == 0)
+    {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    Head = RingTakeDescriptor(Ring);
+    RingWriteDescriptor(Ring->Desc, Head, Segments->Address, Segments->Length,
+                        WritableCount != 0 ? AERO_VIRTIO_DESC_WRITE : 0u, 0);
+    RingMakeAvailable(Ring, Head, 1, WritableCount != 0 ? Segments->Length : 0u, Cookie);
+    return STATUS_SUCCESS;
+}
+
+void AeroVirtioSplitRingPublish(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    if (Ring == NULL || !Ring->Accepts || Ring->NextAvail == Ring->PublishedAvail)
+    {
+        return;
+    }
+    Ring->PublishedAvail = Ring->NextAvail;
+    Ring->KickDue = TRUE;
+    /* RNG-10. Pairs with P1 in ring.c. */
+    AERO_VIRTIO_SHARED_WRITE16_RELEASE(&Ring->Avail[RING_IDX], Ring->NextAvail);
+}
+
+BOOLEAN AeroVirtioSplitRingNeedsKick(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    if (Ring == NULL || !Ring->KickDue)
+    {
+        return FALSE;
+    }
+    Ring->KickDue = FALSE;
+    return TRUE;
+}
+
+/* ---- Completions --------------------------------------------------------------------------------------- */
+
+static NTSTATUS RingPoison(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_RING_POISON Reason, ULONG Value)
+{
+    Ring->Accepts = FALSE;
+    Ring->KickDue = FALSE;
+    Ring->PoisonReason = Reason;
+    Ring->PoisonValue = Value;
+    return STATUS_DEVICE_PROTOCOL_ERROR;
+}
+
+/*
+ * Published chains that aren't completed, which is how far used.idx may run ahead, are PublishedAvail -
+ * NextUsed: each moves by one a chain. At most 32768 chains are in flight, so 16 bits are enough.
+ */
+static NTSTATUS RingSeeUsed(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    USHORT UsedIndex;
+
+    /* RNG-10. Pairs with P2 in ring.c. */
+    UsedIndex = AERO_VIRTIO_SHARED_READ16_ACQUIRE(&Ring->Used[RING_IDX]);
+    if ((USHORT)(UsedIndex - Ring->NextUsed) > (USHORT)(Ring->PublishedAvail - Ring->NextUsed))
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedIndexJumped, UsedIndex);
+    }
+    Ring->SeenUsed = UsedIndex;
+    return UsedIndex == Ring->NextUsed ? STATUS_NO_MORE_ENTRIES : STATUS_SUCCESS;
+}
+
+/*
+ * A head that was added but not published can't be completed. Its position tells; but positions repeat after
+ * 65536 chains, and an old chain may still be in flight, so the slot has to agree.
+ */
+static __inline BOOLEAN RingIsUnpublished(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Head)
+{
+    USHORT Position;
+    USHORT Unpublished;
+
+    Position = Ring->Shadow[Head].Position;
+    Unpublished = (USHORT)(Ring->NextAvail - Ring->PublishedAvail);
+    return (BOOLEAN)((USHORT)(Position - Ring->PublishedAvail) < Unpublished &&
+                     Ring->AvailHeads[Position & Ring->IndexMask] == Head);
+}
+
+/* RNG-11. Each value is read once, checked, then used from the local. */
+static __inline NTSTATUS RingReapOne(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut, ULONG *LengthOut)
+{
+    const AERO_VIRTIO_RING_SHADOW *Shadow;
+    ULONGLONG Element;
+    ULONG Id;
+    ULONG Length;
+    NTSTATUS Status;
+
+    if (Ring->NextUsed == Ring->SeenUsed)
+    {
+        Status = RingSeeUsed(Ring);
+        if (Status != STATUS_SUCCESS)
+        {
+            return Status;
+        }
+    }
+    Element = AERO_VIRTIO_SHARED_READ64(&Ring->UsedElements[Ring->NextUsed & Ring->IndexMask]);
+    Id = (ULONG)Element;
+    Length = (ULONG)(Element >> 32);
+    if (Id >= Ring->QueueSize)
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedIdOutOfRange, Id);
+    }
+    Shadow = &Ring->Shadow[Id];
+    if (Shadow->Count == 0 || RingIsUnpublished(Ring, Id))
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedIdNotInFlight, Id);
+    }
+    if (Shadow->Count == RING_MID_CHAIN)
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedIdMidChain, Id);
+    }
+    if (Length > Shadow->WritableBytes)
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedLengthTooLong, Length);
+    }
+    *CookieOut = Shadow->Cookie;
+    *LengthOut = Length;
+    RingGiveChain(Ring, (USHORT)Id);
+    Ring->NextUsed++;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS AeroVirtioSplitRingReap(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut, ULONG *LengthOut)
+{
+    if (CookieOut != NULL)
+    {
+        *CookieOut = NULL;
+    }
+    if (LengthOut != NULL)
+    {
+        *LengthOut = 0;
+    }
+    if (Ring == NULL || CookieOut == NULL || LengthOut == NULL)
+    {
+        return STATUS_INVALID_PARAMETER;
+    }
+    if (!Ring->Accepts)
+    {
+        return RingRefusal(Ring);
+    }
+    return RingReapOne(Ring, CookieOut, LengthOut);
+}
+
+ULONG AeroVirtioSplitRingReapMany(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions,
+                                  ULONG Max, NTSTATUS *StatusOut)
+{
+    ULONG Count;
+    NTSTATUS Status;
+
+    if (Ring == NULL || Completions == NULL || Max == 0 || StatusOut == NULL)
+    {
+        if (StatusOut != NULL)
+        {
+            *StatusOut = STATUS_INVALID_PARAMETER;
+        }
+        return 0;
+    }
+    Count = 0;
+    Status = Ring->Accepts ? STATUS_SUCCESS : RingRefusal(Ring);
+    while (Status == STATUS_SUCCESS && Count < Max)
+    {
+        Status = RingReapOne(Ring, &Completions[Count].Cookie, &Completions[Count].Length);
+        if (Status == STATUS_SUCCESS)
+        {
+            Count++;
+        }
+    }
+    *StatusOut = Status;
+    return Count;
+}
+
+/* ---- Interrupts ---------------------------------------------------------------------------------------- */
+
+static void RingWriteAvailFlags(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Flags)
+{
+    if (Ring->AvailFlags != Flags)
+    {
+        Ring->AvailFlags = Flags;
+        AERO_VIRTIO_SHARED_WRITE16(&Ring->Avail[RING_FLAGS], Flags);
+    }
+}
+
+void AeroVirtioSplitRingSuppressInterrupts(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    if (Ring != NULL && Ring->Accepts)
+    {
+        RingWriteAvailFlags(Ring, AERO_VIRTIO_AVAIL_NO_INTERRUPT);
+    }
+}
+
+BOOLEAN AeroVirtioSplitRingRearmInterrupts(AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    if (Ring == NULL || !Ring->Accepts)
+    {
+        return FALSE;
+    }
+    RingWriteAvailFlags(Ring, 0);
+    /* Quirk 10: either the device sees the flag down, or its index is seen here. Pairs with P3 in ring.c. */
+    AERO_VIRTIO_SHARED_BARRIER();
+    /* Any difference counts: an index that jumped is for Reap to judge. */
+    return (BOOLEAN)(AERO_VIRTIO_SHARED_READ16_ACQUIRE(&Ring->Used[RING_IDX]) != Ring->NextUsed);
+}
+
+/* ---- The end ------------------------------------------------------------------------------------------- */
+
+BOOLEAN AeroVirtioSplitRingTakeBack(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut)
+{
+    USHORT Head;
+
+    if (CookieOut != NULL)
+    {
+        *CookieOut = NULL;
+    }
+    if (Ring == NULL || CookieOut == NULL)
+    {
+        return FALSE;
+    }
+    Ring->Accepts = FALSE;
+    Ring->KickDue = FALSE;
+    while (Ring->TakeBackNext < Ring->QueueSize)
+    {
+        Head = Ring->TakeBackNext;
+        Ring->TakeBackNext++;
+        if (Ring->Shadow[Head].Count != 0 && Ring->Shadow[Head].Count != RING_MID_CHAIN)
+        {
+            *CookieOut = Ring->Shadow[Head].Cookie;
+            RingGiveChain(Ring, Head);
+            Ring->NextUsed++; /* keeps the count of what is in flight; the index itself has had its day */
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+USHORT AeroVirtioSplitRingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    return Ring == NULL ? 0 : Ring->FreeCount;
+}
+
+USHORT AeroVirtioSplitRingInFlightCount(const AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    return Ring == NULL ? 0 : (USHORT)(Ring->NextAvail - Ring->NextUsed);
+}
+
+BOOLEAN AeroVirtioSplitRingIsPoisoned(const AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    return (BOOLEAN)(Ring != NULL && Ring->PoisonReason != AeroVirtioRingNotPoisoned);
+}
