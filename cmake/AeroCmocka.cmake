@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# Target aero_cmocka. Searched by hand, since CMocka's own package file only knows the shared library.
+# For Windows it is the static one that cmake/mingw-cmocka builds; AERO_CMOCKA_PREFIX says where.
+
+unset(AERO_CMOCKA_INCLUDE_DIR CACHE)
+unset(AERO_CMOCKA_LIBRARY CACHE)
+set(where)
+if(AERO_CMOCKA_PREFIX OR CMAKE_CROSSCOMPILING)
+    # Never the machine's own: it would be found, and wouldn't fit.
+    set(where PATHS "${AERO_CMOCKA_PREFIX}" NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+endif()
+find_path(AERO_CMOCKA_INCLUDE_DIR cmocka.h PATH_SUFFIXES include ${where})
+find_library(AERO_CMOCKA_LIBRARY NAMES cmocka-static cmocka PATH_SUFFIXES lib ${where})
+mark_as_advanced(AERO_CMOCKA_INCLUDE_DIR AERO_CMOCKA_LIBRARY)
+
+if(NOT AERO_CMOCKA_INCLUDE_DIR OR NOT AERO_CMOCKA_LIBRARY)
+    if(MINGW)
+        message(FATAL_ERROR "No CMocka for MinGW-w64. \"ctest/run mingw64\" builds one; or set the environment"
+            " variable AERO_MINGW_CMOCKA to what \"cmake/mingw-cmocka ${CMAKE_SYSTEM_PROCESSOR}\" prints.")
+    endif()
+    message(FATAL_ERROR "No CMocka: install libcmocka-dev, run \"ctest/run\", which does so, or set AERO_TESTS=OFF.")
+endif()
+
+add_library(aero_cmocka INTERFACE)
+target_include_directories(aero_cmocka SYSTEM INTERFACE ${AERO_CMOCKA_INCLUDE_DIR})
+target_link_libraries(aero_cmocka INTERFACE ${AERO_CMOCKA_LIBRARY})

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# aero_host_sources(VARIABLE): takes the other host's files out of a list of sources: x_linux.c and x_windows.c are two
+# halves of one floor.
+# aero_add_library(NAME sources...): a static library of this host's sources; warnings are the caller's to choose.
+
+function(aero_host_sources variable)
+    if(WIN32)
+        list(FILTER ${variable} EXCLUDE REGEX "_linux\\.c$")
+    else()
+        list(FILTER ${variable} EXCLUDE REGEX "_windows\\.c$")
+    endif()
+    set(${variable} ${${variable}} PARENT_SCOPE)
+endfunction()
+
+function(aero_add_library name)
+    set(sources ${ARGN})
+    aero_host_sources(sources)
+    if(NOT sources)
+        # A folder whose sources are still to be written must not stop the others.
+        set(sources ${CMAKE_CURRENT_BINARY_DIR}/${name}_empty.c)
+        file(CONFIGURE OUTPUT ${sources} CONTENT "typedef int @name@_empty;\n" @ONLY)
+    endif()
+    add_library(${name} STATIC ${sources})
+endfunction()

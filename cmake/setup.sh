@@ -1,0 +1,193 @@
+# shellcheck shell=bash disable=SC2034
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# Sourced by bench/run, ctest/run, cmake/mingw-cmocka and cmake/wine-run: where things are, what a machine
+# must have, and how to configure and build a preset. Defines functions and variables; does nothing by itself.
+
+aero_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+aero_cache=${AERO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/aero-virtio-bench}
+aero_wineprefix=${AERO_WINEPREFIX:-$aero_cache/wine64}
+
+# mkfs.ext4 and e2fsck live where a plain user's PATH doesn't look.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export PATH
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s: %s\n' "${aero_me:-${0##*/}}" "$*" >&2; }
+die() {
+    warn "$1"
+    exit "${2:-1}"
+}
+
+# ---- what a machine must have -------------------------------------------------------------------------------------
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# A compiler may be there without its headers, or without its sanitizers' libraries: only a link tells.
+compiles() {
+    local compiler=$1 out status=0
+    shift
+    have "$compiler" || return 1
+    out=$(mktemp) || return 1
+    printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <setjmp.h>' '#include <stdint.h>' \
+        '#include <stdio.h>' 'int main(void) { return 0; }' | "$compiler" -x c - -o "$out" "$@" 2>/dev/null || status=1
+    rm -f "$out"
+    return $status
+}
+
+wine_program() {
+    local candidate
+    for candidate in wine64 /usr/lib/wine/wine64; do
+        have "$candidate" && command -v "$candidate" && return 0
+    done
+    return 1
+}
+
+wine_server() {
+    local candidate
+    for candidate in wineserver /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver; do
+        have "$candidate" && command -v "$candidate" && return 0
+    done
+    return 1
+}
+
+# needs: whether the machine has the thing named. packages: where Debian keeps it.
+needs() {
+    case $1 in
+    gcc) compiles gcc ;;
+    gcc-asan) compiles gcc -fsanitize=address,undefined ;;
+    gcc-tsan) compiles gcc -fsanitize=thread ;;
+    clang) compiles clang ;;
+    clang-asan) compiles clang -fsanitize=address,undefined ;;
+    clang-tsan) compiles clang -fsanitize=thread ;;
+    cmake) have cmake && have ctest ;;
+    ninja) have ninja ;;
+    cmocka) compiles gcc -include stdarg.h -include stddef.h -include setjmp.h -include stdint.h -include cmocka.h \
+        -lcmocka ;;
+    mkfs) have mkfs.ext4 && have e2fsck ;;
+    mingw64) have x86_64-w64-mingw32-gcc ;;
+    dpkg-source) have dpkg-source ;;
+    wine64) wine_program >/dev/null && wine_server >/dev/null ;;
+    *) return 1 ;;
+    esac
+}
+
+packages() {
+    case $1 in
+    gcc) say gcc libc6-dev ;;
+    gcc-asan | gcc-tsan) say gcc libc6-dev ;;
+    clang) say clang libc6-dev ;;
+    clang-asan | clang-tsan) say clang libc6-dev libclang-rt-dev ;;
+    cmake) say cmake ;;
+    ninja) say ninja-build ;;
+    cmocka) say libcmocka-dev ;;
+    mkfs) say e2fsprogs ;;
+    mingw64) say gcc-mingw-w64-x86-64 ;;
+    dpkg-source) say dpkg-dev ;;
+    wine64) say wine64 wine ;;
+    esac
+}
+
+# missing NEED...: those of them that the machine lacks, on one line.
+missing() {
+    local need lacks=()
+    for need in "$@"; do
+        case " ${lacks[*]-} " in
+        *" $need "*) ;; # Several presets may want it; it is missing once.
+        *) needs "$need" || lacks+=("$need") ;;
+        esac
+    done
+    say "${lacks[*]-}"
+}
+
+# install_missing NEED...: installs what the machine lacks, and asks the archive nothing where it lacks nothing.
+# Says why and returns 1 where it can't; the caller judges what to do without.
+install_missing() {
+    local lacks need as_root=() wanted=() log
+    read -ra lacks <<<"$(missing "$@")"
+    ((${#lacks[@]})) || return 0
+    for need in "${lacks[@]}"; do
+        read -ra need <<<"$(packages "$need")"
+        wanted+=("${need[@]}")
+    done
+    mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)
+    if ! have apt-get; then
+        warn "missing: ${lacks[*]}; no apt-get here: please install them"
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        if ! have sudo || ! sudo -n true 2>/dev/null; then
+            warn "missing: ${lacks[*]}; not root, and no sudo without a password: apt-get install ${wanted[*]}"
+            return 1
+        fi
+        as_root=(sudo -n)
+    fi
+    say "installing: ${wanted[*]}"
+    log=$(mktemp)
+    if ! { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q update &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 \
+            install --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        warn "apt-get could not install: ${wanted[*]}"
+    fi
+    rm -f "$log"
+    read -ra lacks <<<"$(missing "$@")"
+    ((${#lacks[@]} == 0)) || { warn "still missing: ${lacks[*]}" && return 1; }
+}
+
+# ---- building a preset --------------------------------------------------------------------------------------------
+
+# build_preset PRESET LOG [TARGET [CMAKE_OPTION...]]: everything it prints goes to LOG. The lock keeps a bench and a
+# test run that were started side by side from building one directory at once.
+build_preset() (
+    preset=$1 log=$2 target=${3:-all}
+    shift $(($# < 3 ? $# : 3))
+    dir=$aero_root/build/$preset
+    mkdir -p "$dir" || exit 1
+    exec 9>"$aero_root/build/$preset.lock" && flock 9 || exit 1
+    # A copied or moved tree brings along a cache that points back to where it came from.
+    if [ -f "$dir/CMakeCache.txt" ]; then
+        if ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$aero_root" "$dir/CMakeCache.txt" ||
+            ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$dir" "$dir/CMakeCache.txt" ||
+            ! grep -qxF "CMAKE_GENERATOR:INTERNAL=Ninja" "$dir/CMakeCache.txt"; then
+            rm -rf "$dir"
+            mkdir -p "$dir"
+        fi
+    fi
+    cd "$aero_root" && exec >"$log" 2>&1 </dev/null || exit 1
+    # A cache may also name a compiler or a ninja that has moved since: only a new one helps.
+    cmake --preset "$preset" "$@" || { rm -rf "$dir" && cmake --preset "$preset" "$@"; } || exit 1
+    cmake --build --preset "$preset" --target "$target"
+)
+
+# ---- Wine ---------------------------------------------------------------------------------------------------------
+
+# A prefix of our own, so that nobody's Windows programs are touched, and no offer to fetch Mono and Gecko.
+# No winedbg: a program that crashes under it now and then ends with status 0, and its test would pass.
+wine_environment() {
+    export WINEPREFIX=$aero_wineprefix WINEARCH=win64 WINEDEBUG=-all
+    export WINEDLLOVERRIDES='mscoree,mshtml=;winemenubuilder.exe,winedbg.exe=d'
+    unset DISPLAY WAYLAND_DISPLAY
+}
+
+# One server for the whole run: without -p it would end with every test, and start again with the next. The prefix is
+# shared by all trees of this user (it is some 700 MB), and so may the server be: each run holds a shared lock on the
+# prefix, and the last one turns the server off. The server itself must not inherit the lock (8>&-).
+wine_start() {
+    local server program
+    server=$(wine_server) && program=$(wine_program) && mkdir -p "$aero_wineprefix" || return 1
+    exec 8>"$aero_wineprefix.lock" && flock -s 8 || return 1
+    (
+        wine_environment
+        exec 8>&- 9>"$aero_wineprefix.boot.lock" && flock 9 || exit 1 # One boots it, the others find it booted.
+        "$server" -p 9>&- >/dev/null 2>&1 </dev/null
+        timeout 300 "$program" cmd /c exit 0 9>&- >/dev/null 2>&1 </dev/null
+    )
+}
+
+wine_stop() {
+    local server
+    flock -n -x 8 2>/dev/null || { exec 8>&- && return 0; }
+    server=$(wine_server) && (wine_environment && timeout 60 "$server" -k 8>&- >/dev/null 2>&1 </dev/null)
+    exec 8>&-
+}
