@@ -32,7 +32,6 @@ enum blk_status { STATUS_OK = 0, STATUS_IOERR = 1, STATUS_UNSUPP = 2 };
 struct blk {
     struct sim_os_file *image;
     uint64_t capacity; /* sectors */
-    bool read_only;    /* OUT fails; RO is never offered (BLK-2) */
 };
 
 /* ---- Open and close ---- */
@@ -48,6 +47,7 @@ static enum aero_sim_status blk_open(void *state, struct aero_sim_device *device
         snprintf(error, error_bytes, "blk needs an image file");
         return AERO_SIM_IO;
     }
+    /* Read-only, the image refuses each OUT by itself: RO is never offered (BLK-2). */
     blk->image = sim_os_file_open(backend->path, backend->read_only, error, error_bytes);
     if (!blk->image)
         return AERO_SIM_IO;
@@ -64,7 +64,6 @@ static enum aero_sim_status blk_open(void *state, struct aero_sim_device *device
         return AERO_SIM_IO;
     }
     blk->capacity = bytes / SECTOR_BYTES;
-    blk->read_only = backend->read_only;
     sim_put_le64(config + CONFIG_CAPACITY, blk->capacity);
     sim_put_le32(config + CONFIG_SEG_MAX, SEG_MAX);
     sim_put_le32(config + CONFIG_BLK_SIZE, SECTOR_BYTES);
@@ -137,7 +136,7 @@ static enum blk_status transfer(struct blk *blk, const struct aero_sim_chain *ch
 {
     uint64_t offset;
 
-    if (!fits(blk, chain, &span, sector) || (to_image && blk->read_only))
+    if (!fits(blk, chain, &span, sector))
         return STATUS_IOERR;
     offset = sector * SECTOR_BYTES;
     for (uint32_t i = 0; i < span.count; i++) {

@@ -5,8 +5,6 @@
  */
 #include "device.h"
 
-#define LAST_OFFSET 0x34u
-
 enum scope { DEVICE_WIDE, PER_QUEUE };
 
 struct common_register {
@@ -15,7 +13,7 @@ struct common_register {
     uint8_t scope;
     uint8_t slot; /* enum sim_device_register or enum sim_queue_register */
     bool writable;
-    uint32_t (*read)(struct aero_sim_device *device); /* NULL: the slot */
+    uint64_t (*read)(struct aero_sim_device *device); /* NULL: the slot */
     void (*write)(struct aero_sim_device *device, uint32_t value);
 };
 
@@ -31,7 +29,7 @@ static void store(_Atomic uint32_t *word, uint32_t value)
 
 /* ---- Features ---- */
 
-static uint32_t read_device_feature(struct aero_sim_device *device)
+static uint64_t read_device_feature(struct aero_sim_device *device)
 {
     switch (load(&device->registers[SIM_REG_DEVICE_FEATURE_SELECT])) {
     case 0:
@@ -43,7 +41,7 @@ static uint32_t read_device_feature(struct aero_sim_device *device)
     }
 }
 
-static uint32_t read_driver_feature(struct aero_sim_device *device)
+static uint64_t read_driver_feature(struct aero_sim_device *device)
 {
     uint32_t select = load(&device->registers[SIM_REG_DRIVER_FEATURE_SELECT]);
 
@@ -158,6 +156,9 @@ static void add_status(struct aero_sim_device *device, uint32_t value)
 
 static void write_device_status(struct aero_sim_device *device, uint32_t value)
 {
+    /* What is set already says nothing new, and takes no lock. */
+    if (value && value == sim_device_status(device))
+        return;
     sim_os_lock_acquire(&device->lock);
     if (value == 0)
         reset(device);
@@ -197,6 +198,9 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
 {
     uint32_t index = load(&device->registers[SIM_REG_QUEUE_SELECT]);
 
+    /* Asked again: a driver that breaks COM-3 may have selected another queue, or none, since the row was found. */
+    if (index >= device->queue_count)
+        return;
     sim_os_lock_acquire(&device->lock);
     if (value == 1 && !load(&device->queues[index].registers[SIM_REG_QUEUE_ENABLE]))
         enable_queue(device, index);
@@ -211,7 +215,7 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
 #define QUEUE_RO(name, width, slot) {name, width, PER_QUEUE, slot, false, NULL, NULL}
 
 /* Indexed by offset (COM-1). */
-static const struct common_register registers[LAST_OFFSET + 1] = {
+static const struct common_register registers[SIM_COMMON_BYTES] = {
     [0x00] = DEVICE_RW("device_feature_select", 4, SIM_REG_DEVICE_FEATURE_SELECT),
     [0x04] = {"device_feature", 4, DEVICE_WIDE, 0, false, read_device_feature, NULL},
     [0x08] = DEVICE_RW("driver_feature_select", 4, SIM_REG_DRIVER_FEATURE_SELECT),
@@ -219,7 +223,7 @@ static const struct common_register registers[LAST_OFFSET + 1] = {
     [0x10] = DEVICE_RW("msix_config", 2, SIM_REG_MSIX_CONFIG),
     [0x12] = DEVICE_RO("num_queues", 2, SIM_REG_NUM_QUEUES),
     [0x14] = {"device_status", 1, DEVICE_WIDE, SIM_REG_DEVICE_STATUS, true, NULL, write_device_status},
-    [0x15] = DEVICE_RO("config_generation", 1, SIM_REG_CONFIG_GENERATION),
+    [0x15] = {"config_generation", 1, DEVICE_WIDE, 0, false, sim_device_cfg_generation, NULL},
     [0x16] = DEVICE_RW("queue_select", 2, SIM_REG_QUEUE_SELECT),
     [0x18] = QUEUE_RO("queue_size", 2, SIM_REG_QUEUE_SIZE),
     [0x1A] = QUEUE_RW("queue_msix_vector", 2, SIM_REG_QUEUE_MSIX_VECTOR),
@@ -236,7 +240,7 @@ static const struct common_register registers[LAST_OFFSET + 1] = {
 /* The row for an access of exactly a register's width, or NULL (BAR-6). */
 static inline const struct common_register *row_of(uint32_t offset, uint32_t width)
 {
-    return offset <= LAST_OFFSET && registers[offset].width == width ? &registers[offset] : NULL;
+    return offset < SIM_COMMON_BYTES && registers[offset].width == width ? &registers[offset] : NULL;
 }
 
 /* The register's word, or NULL where queue_select names no queue (COM-12). */
@@ -260,7 +264,7 @@ uint64_t sim_common_read(struct aero_sim_device *device, uint32_t offset, uint32
     if (row->read)
         return row->read(device);
     word = word_of(device, row);
-    /* Acquire, for device_status and config_generation: what is read after them is no older than they are. */
+    /* Acquire, for device_status: what is read after it is no older than it is. */
     return word ? atomic_load_explicit(word, memory_order_acquire) : 0;
 }
 

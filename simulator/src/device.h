@@ -35,7 +35,7 @@ enum sim_device_register {
     SIM_REG_MSIX_CONFIG,
     SIM_REG_NUM_QUEUES,
     SIM_REG_DEVICE_STATUS,
-    SIM_REG_CONFIG_GENERATION,
+    SIM_REG_CONFIG_GENERATION, /* a sequence: see device_cfg.c */
     SIM_REG_QUEUE_SELECT,
     SIM_REG_DEVICE_COUNT
 };
@@ -139,6 +139,10 @@ static inline uint32_t sim_device_status(const struct aero_sim_device *device)
     return atomic_load_explicit(&device->registers[SIM_REG_DEVICE_STATUS], memory_order_acquire);
 }
 
+#define SIM_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+#define SIM_COMMON_BYTES 0x38u /* of registers in the common region (COM-1); the rest of it is undefined */
+
 /* ---- regions.c, common_cfg.c, notify.c, isr.c, device_cfg.c: BAR0 ---- */
 uint64_t sim_common_read(struct aero_sim_device *device, uint32_t offset, uint32_t width);
 void sim_common_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value);
@@ -148,6 +152,7 @@ uint64_t sim_isr_read(struct aero_sim_device *device, uint32_t offset, uint32_t 
 void sim_isr_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value);
 uint64_t sim_device_cfg_read(struct aero_sim_device *device, uint32_t offset, uint32_t width);
 void sim_device_cfg_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value);
+uint64_t sim_device_cfg_generation(struct aero_sim_device *device);
 void sim_common_initialise(struct aero_sim_device *device); /* the state after reset, constants included */
 
 /* ---- isr.c ---- */

@@ -13,7 +13,7 @@ uint64_t sim_device_cfg_read(struct aero_sim_device *device, uint32_t offset, ui
 
     if (width > 4)
         return 0;
-    /* Acquire: pairs with the releases in aero_sim_config_set, so that a reader who saw a new byte sees the generation
+    /* Acquire: pairs with the releases in aero_sim_config_set, so that a reader who saw a new byte sees the sequence
      * that announced it. */
     word = atomic_load_explicit(&device->config[offset / 4], memory_order_acquire) >> 8 * (offset % 4);
     return width == 4 ? word : word & ((1u << 8 * width) - 1);
@@ -25,22 +25,42 @@ void sim_device_cfg_write(struct aero_sim_device *device, uint32_t offset, uint3
         device->model->config_write(device->state, offset, width, (uint32_t)value);
 }
 
-static void bump_generation(struct aero_sim_device *device)
+/* The register holds a sequence: odd while bytes change; config_generation is what lies above that bit. */
+static void bump_sequence(struct aero_sim_device *device)
 {
-    _Atomic uint32_t *generation = &device->registers[SIM_REG_CONFIG_GENERATION];
-    uint32_t now = atomic_load_explicit(generation, memory_order_relaxed);
+    _Atomic uint32_t *sequence = &device->registers[SIM_REG_CONFIG_GENERATION];
+    uint32_t now = atomic_load_explicit(sequence, memory_order_relaxed);
 
-    atomic_store_explicit(generation, (now + 1) & 0xFF, memory_order_release);
+    atomic_store_explicit(sequence, now + 1, memory_order_release);
 }
 
+uint64_t sim_device_cfg_generation(struct aero_sim_device *device)
+{
+    _Atomic uint32_t *sequence = &device->registers[SIM_REG_CONFIG_GENERATION];
+    uint32_t now;
+
+    /* A driver that read it twice within one change would take half of that for the whole: it waits for the end. */
+    while ((now = atomic_load_explicit(sequence, memory_order_acquire)) & 1) {
+        sim_os_lock_acquire(&device->config_lock);
+        sim_os_lock_release(&device->config_lock);
+    }
+    return now >> 1 & 0xFF;
+}
+
+/* A word at a time: no field of up to 32 bits is ever seen half changed (virtio 1.2 §2.5.1). */
 static void set_bytes(struct aero_sim_device *device, uint32_t offset, const uint8_t *bytes, uint32_t length)
 {
-    for (uint32_t i = 0; i < length; i++) {
-        _Atomic uint32_t *word = &device->config[(offset + i) / 4];
-        uint32_t shift = 8 * ((offset + i) % 4);
+    while (length) {
+        _Atomic uint32_t *word = &device->config[offset / 4];
         uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
 
-        value = (value & ~(0xFFu << shift)) | (uint32_t)bytes[i] << shift;
+        do {
+            uint32_t shift = 8 * (offset % 4);
+
+            value = (value & ~(0xFFu << shift)) | (uint32_t)*bytes++ << shift;
+            offset++;
+            length--;
+        } while (length && offset % 4);
         atomic_store_explicit(word, value, memory_order_release);
     }
 }
@@ -50,17 +70,16 @@ void aero_sim_config_set(struct aero_sim_device *device, uint32_t offset, const 
     uint32_t room = device->model->config_bytes;
     bool live = sim_device_status(device) & SIM_STATUS_DRIVER_OK;
 
-    if (offset >= room)
+    if (offset >= room || !length)
         return;
     if (length > room - offset)
         length = room - offset;
     sim_os_lock_acquire(&device->config_lock);
-    /* Before and behind: a reader that has the old generation first, or the new one last, is told by the other. */
     if (live)
-        bump_generation(device);
+        bump_sequence(device);
     set_bytes(device, offset, bytes, length);
     if (live)
-        bump_generation(device);
+        bump_sequence(device);
     sim_os_lock_release(&device->config_lock);
     if (live)
         sim_interrupt_raise(device, SIM_ISR_CONFIG); /* INT-6 */

@@ -19,7 +19,7 @@ static const struct region_row rows[4] = {
     {"DEVICE", 0x100, sim_device_cfg_read, sim_device_cfg_write},
 };
 
-static uint64_t all_ones(uint32_t width)
+static inline uint64_t all_ones(uint32_t width)
 {
     return width >= 8 ? UINT64_MAX : (1ull << 8 * width) - 1;
 }
@@ -34,20 +34,34 @@ static inline const struct region_row *row_of(uint32_t offset, uint32_t width)
     return (offset & 0xFFF) + width <= row->length ? row : NULL;
 }
 
-static uint64_t straight_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
+/*
+ * The common registers go first and directly: they are what drivers access most, and each register's row asks for exactly
+ * its own offset and width, which is more than row_of asks for.
+ */
+static inline uint64_t straight_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
-    const struct region_row *row = row_of(offset, width);
+    const struct region_row *row;
 
+    if (offset < SIM_COMMON_BYTES)
+        return sim_common_read(device, offset, width);
+    row = row_of(offset, width);
     return row ? row->read(device, offset & 0xFFF, width) : 0;
 }
 
-static void straight_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
+static inline void straight_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
 {
-    const struct region_row *row = row_of(offset, width);
+    const struct region_row *row;
 
+    if (offset < SIM_COMMON_BYTES) {
+        sim_common_write(device, offset, width, value & all_ones(width));
+        return;
+    }
+    row = row_of(offset, width);
     if (row)
         row->write(device, offset & 0xFFF, width, value & all_ones(width));
 }
+
+/* The watched accesses are kept out of line, so that the straight ones save no registers for them. */
 
 /* Does the device answer this access? Surprise removal happens here, at the access that trips it. */
 static bool answers(struct aero_sim_device *device, uint32_t offset)
@@ -66,7 +80,7 @@ static bool answers(struct aero_sim_device *device, uint32_t offset)
     return !(atomic_load_explicit(&device->watch, memory_order_relaxed) & (SIM_WATCH_ABSENT | SIM_WATCH_DECODE_OFF));
 }
 
-static uint64_t watched_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
+static __attribute__((noinline)) uint64_t watched_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
     uint64_t value = answers(device, offset) ? straight_read(device, offset, width) : all_ones(width);
 
@@ -74,7 +88,8 @@ static uint64_t watched_read(struct aero_sim_device *device, uint32_t offset, ui
     return value;
 }
 
-static void watched_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
+static __attribute__((noinline)) void watched_write(struct aero_sim_device *device, uint32_t offset, uint32_t width,
+                                                     uint64_t value)
 {
     sim_device_trace(device, SIM_TRACE_BAR_WRITE, offset, width, value & all_ones(width));
     if (answers(device, offset))
@@ -83,18 +98,18 @@ static void watched_write(struct aero_sim_device *device, uint32_t offset, uint3
 
 uint64_t aero_sim_bar_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
-    if (offset >= AERO_SIM_BAR0_SIZE)
+    if (SIM_UNLIKELY(offset >= AERO_SIM_BAR0_SIZE))
         return all_ones(width);
-    if (atomic_load_explicit(&device->watch, memory_order_relaxed))
+    if (SIM_UNLIKELY(atomic_load_explicit(&device->watch, memory_order_relaxed)))
         return watched_read(device, offset, width);
     return straight_read(device, offset, width);
 }
 
 void aero_sim_bar_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
 {
-    if (offset >= AERO_SIM_BAR0_SIZE)
+    if (SIM_UNLIKELY(offset >= AERO_SIM_BAR0_SIZE))
         return;
-    if (atomic_load_explicit(&device->watch, memory_order_relaxed))
+    if (SIM_UNLIKELY(atomic_load_explicit(&device->watch, memory_order_relaxed)))
         watched_write(device, offset, width, value);
     else
         straight_write(device, offset, width, value);

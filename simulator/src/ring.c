@@ -129,8 +129,9 @@ static bool add_buffer(struct sim_ring *ring, const struct sim_desc *desc, uint1
     uint64_t addr = desc->addr;
     uint32_t left = desc->len;
 
-    if (!writable && ring->chain.writable_bytes)
+    if (!writable && ring->writing)
         return fault(ring, "RNG-8", "a readable descriptor stands behind a writable one", index, desc->addr);
+    ring->writing = writable;
     if (left && addr + (left - 1) < addr)
         return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, addr);
     if (ring->chain.readable_bytes + ring->chain.writable_bytes + left > UINT32_MAX)
@@ -200,6 +201,7 @@ bool sim_ring_vet(struct sim_ring *ring)
     chain->head = index;
     chain->readable_count = chain->writable_count = 0;
     chain->readable_bytes = chain->writable_bytes = 0;
+    ring->writing = false;
     if (index > ring->mask)
         return fault(ring, "RNG-8", "an available entry names no descriptor of the queue", index, index);
     for (;;) {

@@ -70,6 +70,7 @@ struct sim_ring {
     bool indirect; /* INDIRECT_DESC was negotiated (RNG-7) */
     bool broken;   /* the driver broke the ring's rules: nothing more is taken until a reset */
     bool held;     /* the chain at avail_next is vetted and waits for aero_sim_queue_complete */
+    bool writing;  /* the chain's last descriptor was writable, be it empty: only such may follow (RNG-8) */
     const struct sim_desc *desc;
     const struct sim_avail *avail;
     struct sim_used *used;

@@ -73,9 +73,7 @@ typedef enum _AERO_VIRTIO_RING_POISON
 typedef struct _AERO_VIRTIO_RING_SHADOW
 {
     void *Cookie;
-    ULONG WritableBytes;
-    USHORT Position; /* avail index that the chain was added at */
-    USHORT Count;    /* direct descriptors of the chain; 0: not in flight; 0xFFFF: in flight, but no head */
+    ULONGLONG State; /* 0: not in flight */
 } AERO_VIRTIO_RING_SHADOW;
 
 /*
@@ -95,15 +93,15 @@ typedef struct _AERO_VIRTIO_SPLIT_RING
     /* private */
     BOOLEAN Accepts; /* FALSE: not initialised, poisoned or taken back */
     BOOLEAN KickDue;
+    USHORT AvailFlags;       /* avail.flags as last written */
+    ULONG IndexMask;         /* QueueSize - 1 */
+    ULONG FreeFirst;         /* where in FreeQueue the next free descriptor stands, before masking */
     USHORT NextAvail;        /* avail index of the next chain */
     USHORT PublishedAvail;   /* avail.idx as the device can see it */
+    ULONG FreeLast;          /* where in FreeQueue the next one freed goes: FreeCount is the difference */
     USHORT NextUsed;         /* used index of the next completion */
     USHORT SeenUsed;         /* used.idx as last read and checked */
-    USHORT IndexMask;        /* QueueSize - 1 */
-    USHORT FreeCount;        /* descriptors */
-    USHORT FreeFirst;        /* where in FreeQueue the next free descriptor stands, before masking */
-    USHORT TakeBackNext;     /* the next descriptor that TakeBack looks at */
-    USHORT AvailFlags;       /* avail.flags as last written */
+    ULONG TakeBackNext;      /* the next descriptor that TakeBack looks at */
     ULONGLONG *Desc;         /* shared: two a descriptor */
     USHORT *Avail;           /* shared: flags, idx, ring[] */
     USHORT *Used;            /* shared: flags, idx */

@@ -547,7 +547,7 @@ NTSTATUS AeroVirtioNotifyQueue(AERO_VIRTIO_PCI_MODERN_DEVICE *Device, USHORT Que
     {
         return STATUS_INVALID_PARAMETER;
     }
-    /* NTF-4. Pairs with P4 in ring.c: avail.idx is seen before the doorbell is. */
+    /* NTF-4. Pairs with P4 in service.c: avail.idx is seen before the doorbell is. */
     AERO_VIRTIO_SHARED_BARRIER();
     RegisterWrite16((volatile USHORT *)(volatile void *)(Device->NotifyBase + Offset), QueueIndex);
     return STATUS_SUCCESS;

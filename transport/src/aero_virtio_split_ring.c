@@ -3,7 +3,7 @@
  * The driver's side of a split ring. The shared rings are written, never read back, but for the used ring;
  * all that decides anything is kept in the ring's private memory. Any IRQL; the caller serialises.
  *
- * Barriers, and their partners in the device's code (simulator/src/ring.c):
+ * Barriers, and their partners in the device's code (simulator/src: ring.c, P4 in service.c):
  *   P1  avail.idx is released after descriptors and slots    its load-acquire of avail.idx
  *   P2  used.idx is acquired before used elements            its store-release of used.idx
  *   P3  NO_INTERRUPT cleared, full, used.idx read            used.idx published, full, avail.flags read
@@ -29,8 +29,17 @@
 #define RING_IDX   1u
 #define RING_SLOTS 2u
 
-/* AERO_VIRTIO_RING_SHADOW.Count of a descriptor that is in flight but no head. No chain is this long. */
-#define RING_MID_CHAIN 0xFFFFu
+/*
+ * AERO_VIRTIO_RING_SHADOW.State, in one word since all of it changes at once: the writable bytes (bits 0 to
+ * 31), the avail index that the chain was added at (32 to 47), its count of direct descriptors (48 to 63).
+ */
+#define STATE_NOT_IN_FLIGHT ((ULONGLONG)0)
+#define STATE_MID_CHAIN     ((ULONGLONG)0xFFFF << 48)
+#define STATE_OF(WritableBytes, Position, Count) \
+    ((ULONGLONG)(WritableBytes) | ((ULONGLONG)(Position) << 32) | ((ULONGLONG)(Count) << 48))
+#define STATE_WRITABLE_BYTES(State) ((ULONG)(State))
+#define STATE_POSITION(State)       ((USHORT)((State) >> 32))
+#define STATE_COUNT(State)          ((ULONG)((State) >> 48))
 
 typedef struct _RING_CHAIN
 {
@@ -142,9 +151,9 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
     {
         Ring->FreeQueue[Index] = Index;
     }
-    Ring->FreeCount = QueueSize;
+    Ring->FreeLast = QueueSize;
     Ring->QueueSize = QueueSize;
-    Ring->IndexMask = (USHORT)(QueueSize - 1u);
+    Ring->IndexMask = QueueSize - 1u;
     Ring->IndirectEntries = IndirectEntries;
     Ring->Accepts = TRUE;
     return STATUS_SUCCESS;
@@ -156,35 +165,36 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
  * line, and are not written again before the others have had their turn.
  */
 
+static __inline ULONG RingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
+{
+    return Ring->FreeLast - Ring->FreeFirst;
+}
+
 static __inline USHORT RingTakeDescriptor(AERO_VIRTIO_SPLIT_RING *Ring)
 {
     USHORT Descriptor;
 
     Descriptor = Ring->FreeQueue[Ring->FreeFirst & Ring->IndexMask];
     Ring->FreeFirst++;
-    Ring->FreeCount--;
     return Descriptor;
 }
 
 static __inline void RingGiveDescriptor(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Descriptor)
 {
-    Ring->FreeQueue[(Ring->FreeFirst + Ring->FreeCount) & Ring->IndexMask] = Descriptor;
-    Ring->FreeCount++;
+    Ring->Shadow[Descriptor].State = STATE_NOT_IN_FLIGHT;
+    Ring->FreeQueue[Ring->FreeLast & Ring->IndexMask] = Descriptor;
+    Ring->FreeLast++;
 }
 
 /* Frees a chain by the driver's own links, whatever the device made of the descriptors (quirk 32). */
-static __inline void RingGiveChain(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head)
+static __inline void RingGiveChain(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count)
 {
     USHORT Descriptor;
-    USHORT Left;
 
-    Left = Ring->Shadow[Head].Count;
-    Ring->Shadow[Head].Count = 0;
     RingGiveDescriptor(Ring, Head);
-    for (Descriptor = Head; Left > 1; Left--)
+    for (Descriptor = Head; Count > 1u; Count--)
     {
         Descriptor = Ring->Links[Descriptor];
-        Ring->Shadow[Descriptor].Count = 0;
         RingGiveDescriptor(Ring, Descriptor);
     }
 }
@@ -203,24 +213,22 @@ static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLON
  * Heads that come in order fall on the same slots again, lap for lap. Leaving such a slot alone leaves its
  * line where it is: in the device's cache.
  */
-static __inline void RingMakeAvailable(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, USHORT Count,
+static __inline void RingMakeAvailable(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count,
                                        ULONG WritableBytes, void *Cookie)
 {
-    AERO_VIRTIO_RING_SHADOW *Shadow;
-    USHORT Slot;
+    USHORT Position;
+    ULONG Slot;
 
-    Shadow = &Ring->Shadow[Head];
-    Shadow->Cookie = Cookie;
-    Shadow->WritableBytes = WritableBytes;
-    Shadow->Position = Ring->NextAvail;
-    Shadow->Count = Count;
-    Slot = (USHORT)(Ring->NextAvail & Ring->IndexMask);
+    Position = Ring->NextAvail;
+    Ring->NextAvail = (USHORT)(Position + 1u);
+    Ring->Shadow[Head].Cookie = Cookie;
+    Ring->Shadow[Head].State = STATE_OF(WritableBytes, Position, Count);
+    Slot = Position & Ring->IndexMask;
     if (Ring->AvailHeads[Slot] != Head)
     {
         Ring->AvailHeads[Slot] = Head;
         AERO_VIRTIO_SHARED_WRITE16(&Ring->Avail[RING_SLOTS + Slot], Head);
     }
-    Ring->NextAvail++;
 }
 
 static NTSTATUS RingRefusal(const AERO_VIRTIO_SPLIT_RING *Ring)
@@ -333,7 +341,7 @@ static void RingAddDirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain,
         if (Written + 1u < Chain->Count)
         {
             Next = RingTakeDescriptor(Ring);
-            Ring->Shadow[Next].Count = RING_MID_CHAIN;
+            Ring->Shadow[Next].State = STATE_MID_CHAIN;
             Ring->Links[Descriptor] = Next;
         }
         RingWriteDescriptor(Ring->Desc, Descriptor, Segment->Address, Segment->Length,
@@ -341,7 +349,7 @@ static void RingAddDirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain,
         Descriptor = Next;
         Written++;
     }
-    RingMakeAvailable(Ring, Head, (USHORT)Chain->Count, Chain->WritableBytes, Cookie);
+    RingMakeAvailable(Ring, Head, Chain->Count, Chain->WritableBytes, Cookie);
 }
 
 static NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
@@ -362,7 +370,7 @@ static NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEG
         return Status;
     }
     IsIndirect = (BOOLEAN)(Chain.Count >= 2u && Chain.Count <= Ring->IndirectEntries);
-    if (Ring->FreeCount < (IsIndirect ? 1u : Chain.Count))
+    if (RingFreeCount(Ring) < (IsIndirect ? 1u : Chain.Count))
     {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -380,6 +388,7 @@ static NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEG
 NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
                                 USHORT ReadableCount, USHORT WritableCount, void *Cookie)
 {
+    ULONG Length;
     USHORT Head;
 
     if (Ring == NULL || Segments == NULL)
@@ -390,24 +399,20 @@ NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_
     {
         return RingRefusal(Ring);
     }
-    if ((ULONG)ReadableCount + WritableCount != 1u || Segments->Length == 0)
+    if ((ULONG)ReadableCount + WritableCount != 1u)
     {
         return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
     }
-
-    /* One segment, the common case: the same in short. */
-    if (RingSegmentWraps(Segments))
+    /* One segment, the common case: the same in short. What can't be added is refused by the long way. */
+    Length = Segments->Length;
+    if (Length == 0 || RingSegmentWraps(Segments) || Ring->FreeFirst == Ring->FreeLast)
     {
-        return STATUS_INVALID_PARAMETER;
-    }
-    if (Ring->FreeCount == 0)
-    {
-        return STATUS_INSUFFICIENT_RESOURCES;
+        return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
     }
     Head = RingTakeDescriptor(Ring);
-    RingWriteDescriptor(Ring->Desc, Head, Segments->Address, Segments->Length,
-                        WritableCount != 0 ? AERO_VIRTIO_DESC_WRITE : 0u, 0);
-    RingMakeAvailable(Ring, Head, 1, WritableCount != 0 ? Segments->Length : 0u, Cookie);
+    RingWriteDescriptor(Ring->Desc, Head, Segments->Address, Length, AERO_VIRTIO_DESC_WRITE * WritableCount,
+                        0);
+    RingMakeAvailable(Ring, Head, 1, Length * WritableCount, Cookie);
     return STATUS_SUCCESS;
 }
 
@@ -466,63 +471,107 @@ static NTSTATUS RingSeeUsed(AERO_VIRTIO_SPLIT_RING *Ring)
  * A head that was added but not published can't be completed. Its position tells; but positions repeat after
  * 65536 chains, and an old chain may still be in flight, so the slot has to agree.
  */
-static __inline BOOLEAN RingIsUnpublished(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Head)
+static BOOLEAN RingIsUnpublished(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Head, USHORT Position)
 {
-    USHORT Position;
     USHORT Unpublished;
 
-    Position = Ring->Shadow[Head].Position;
     Unpublished = (USHORT)(Ring->NextAvail - Ring->PublishedAvail);
     return (BOOLEAN)((USHORT)(Position - Ring->PublishedAvail) < Unpublished &&
                      Ring->AvailHeads[Position & Ring->IndexMask] == Head);
 }
 
-/* RNG-11. Each value is read once, checked, then used from the local. */
-static __inline NTSTATUS RingReapOne(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut, ULONG *LengthOut)
+/* Why a used element can't be true, or AeroVirtioRingNotPoisoned. State is that of its id. */
+static __inline AERO_VIRTIO_RING_POISON RingJudge(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Id,
+                                                  ULONGLONG State, ULONG Length)
 {
-    const AERO_VIRTIO_RING_SHADOW *Shadow;
-    ULONGLONG Element;
-    ULONG Id;
-    ULONG Length;
-    NTSTATUS Status;
+    if (State == STATE_MID_CHAIN)
+    {
+        return AeroVirtioRingUsedIdMidChain;
+    }
+    if (State == STATE_NOT_IN_FLIGHT ||
+        (Ring->NextAvail != Ring->PublishedAvail && RingIsUnpublished(Ring, Id, STATE_POSITION(State))))
+    {
+        return AeroVirtioRingUsedIdNotInFlight;
+    }
+    return Length > STATE_WRITABLE_BYTES(State) ? AeroVirtioRingUsedLengthTooLong : AeroVirtioRingNotPoisoned;
+}
 
-    if (Ring->NextUsed == Ring->SeenUsed)
+static ULONG RingPoisonValue(AERO_VIRTIO_RING_POISON Reason, ULONGLONG Element)
+{
+    return (ULONG)(Reason == AeroVirtioRingUsedLengthTooLong ? Element >> 32 : Element);
+}
+
+/*
+ * Hands out Max completions at most, of those that used.idx already told of (RNG-11). Each value is read
+ * once, checked, then used from the local.
+ */
+static ULONG RingReapSeen(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions, ULONG Max,
+                          NTSTATUS *StatusOut)
+{
+    AERO_VIRTIO_RING_SHADOW *Shadow;
+    AERO_VIRTIO_RING_POISON Reason;
+    ULONGLONG Element;
+    ULONGLONG State;
+    ULONG Mask;
+    ULONG Count;
+    ULONG Id;
+    USHORT NextUsed;
+
+    Shadow = Ring->Shadow;
+    Mask = Ring->IndexMask;
+    NextUsed = Ring->NextUsed;
+    Reason = AeroVirtioRingNotPoisoned;
+    for (Count = 0; Count < Max; Count++)
     {
-        Status = RingSeeUsed(Ring);
-        if (Status != STATUS_SUCCESS)
+        Element = AERO_VIRTIO_SHARED_READ64(&Ring->UsedElements[NextUsed & Mask]);
+        Id = (ULONG)Element;
+        if (Id > Mask)
         {
-            return Status;
+            *StatusOut = RingPoison(Ring, AeroVirtioRingUsedIdOutOfRange, Id);
+            break;
         }
+        State = Shadow[Id].State;
+        Reason = RingJudge(Ring, Id, State, (ULONG)(Element >> 32));
+        if (Reason != AeroVirtioRingNotPoisoned)
+        {
+            *StatusOut = RingPoison(Ring, Reason, RingPoisonValue(Reason, Element));
+            break;
+        }
+        Completions[Count].Cookie = Shadow[Id].Cookie;
+        Completions[Count].Length = (ULONG)(Element >> 32);
+        RingGiveChain(Ring, (USHORT)Id, STATE_COUNT(State));
+        NextUsed++;
     }
-    Element = AERO_VIRTIO_SHARED_READ64(&Ring->UsedElements[Ring->NextUsed & Ring->IndexMask]);
-    Id = (ULONG)Element;
-    Length = (ULONG)(Element >> 32);
-    if (Id >= Ring->QueueSize)
+    Ring->NextUsed = NextUsed;
+    return Count;
+}
+
+static ULONG RingReap(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions, ULONG Max,
+                      NTSTATUS *StatusOut)
+{
+    ULONG Count;
+    ULONG Seen;
+
+    Count = 0;
+    *StatusOut = Ring->Accepts ? STATUS_SUCCESS : RingRefusal(Ring);
+    while (*StatusOut == STATUS_SUCCESS && Count < Max)
     {
-        return RingPoison(Ring, AeroVirtioRingUsedIdOutOfRange, Id);
+        Seen = (USHORT)(Ring->SeenUsed - Ring->NextUsed);
+        if (Seen == 0)
+        {
+            *StatusOut = RingSeeUsed(Ring);
+            continue;
+        }
+        Count += RingReapSeen(Ring, Completions + Count, Seen < Max - Count ? Seen : Max - Count, StatusOut);
     }
-    Shadow = &Ring->Shadow[Id];
-    if (Shadow->Count == 0 || RingIsUnpublished(Ring, Id))
-    {
-        return RingPoison(Ring, AeroVirtioRingUsedIdNotInFlight, Id);
-    }
-    if (Shadow->Count == RING_MID_CHAIN)
-    {
-        return RingPoison(Ring, AeroVirtioRingUsedIdMidChain, Id);
-    }
-    if (Length > Shadow->WritableBytes)
-    {
-        return RingPoison(Ring, AeroVirtioRingUsedLengthTooLong, Length);
-    }
-    *CookieOut = Shadow->Cookie;
-    *LengthOut = Length;
-    RingGiveChain(Ring, (USHORT)Id);
-    Ring->NextUsed++;
-    return STATUS_SUCCESS;
+    return Count;
 }
 
 NTSTATUS AeroVirtioSplitRingReap(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut, ULONG *LengthOut)
 {
+    AERO_VIRTIO_COMPLETION Completion;
+    NTSTATUS Status;
+
     if (CookieOut != NULL)
     {
         *CookieOut = NULL;
@@ -535,11 +584,12 @@ NTSTATUS AeroVirtioSplitRingReap(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut,
     {
         return STATUS_INVALID_PARAMETER;
     }
-    if (!Ring->Accepts)
+    if (RingReap(Ring, &Completion, 1, &Status) != 0)
     {
-        return RingRefusal(Ring);
+        *CookieOut = Completion.Cookie;
+        *LengthOut = Completion.Length;
     }
-    return RingReapOne(Ring, CookieOut, LengthOut);
+    return Status;
 }
 
 ULONG AeroVirtioSplitRingReapMany(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions,
@@ -548,25 +598,16 @@ ULONG AeroVirtioSplitRingReapMany(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMP
     ULONG Count;
     NTSTATUS Status;
 
-    if (Ring == NULL || Completions == NULL || Max == 0 || StatusOut == NULL)
-    {
-        if (StatusOut != NULL)
-        {
-            *StatusOut = STATUS_INVALID_PARAMETER;
-        }
-        return 0;
-    }
     Count = 0;
-    Status = Ring->Accepts ? STATUS_SUCCESS : RingRefusal(Ring);
-    while (Status == STATUS_SUCCESS && Count < Max)
+    Status = STATUS_INVALID_PARAMETER;
+    if (Ring != NULL && Completions != NULL && Max != 0 && StatusOut != NULL)
     {
-        Status = RingReapOne(Ring, &Completions[Count].Cookie, &Completions[Count].Length);
-        if (Status == STATUS_SUCCESS)
-        {
-            Count++;
-        }
+        Count = RingReap(Ring, Completions, Max, &Status);
     }
-    *StatusOut = Status;
+    if (StatusOut != NULL)
+    {
+        *StatusOut = Status;
+    }
     return Count;
 }
 
@@ -606,7 +647,8 @@ BOOLEAN AeroVirtioSplitRingRearmInterrupts(AERO_VIRTIO_SPLIT_RING *Ring)
 
 BOOLEAN AeroVirtioSplitRingTakeBack(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut)
 {
-    USHORT Head;
+    ULONGLONG State;
+    ULONG Head;
 
     if (CookieOut != NULL)
     {
@@ -622,10 +664,11 @@ BOOLEAN AeroVirtioSplitRingTakeBack(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieO
     {
         Head = Ring->TakeBackNext;
         Ring->TakeBackNext++;
-        if (Ring->Shadow[Head].Count != 0 && Ring->Shadow[Head].Count != RING_MID_CHAIN)
+        State = Ring->Shadow[Head].State;
+        if (State != STATE_NOT_IN_FLIGHT && State != STATE_MID_CHAIN)
         {
             *CookieOut = Ring->Shadow[Head].Cookie;
-            RingGiveChain(Ring, Head);
+            RingGiveChain(Ring, (USHORT)Head, STATE_COUNT(State));
             Ring->NextUsed++; /* keeps the count of what is in flight; the index itself has had its day */
             return TRUE;
         }
@@ -635,7 +678,7 @@ BOOLEAN AeroVirtioSplitRingTakeBack(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieO
 
 USHORT AeroVirtioSplitRingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
 {
-    return Ring == NULL ? 0 : Ring->FreeCount;
+    return Ring == NULL ? 0 : (USHORT)RingFreeCount(Ring);
 }
 
 USHORT AeroVirtioSplitRingInFlightCount(const AERO_VIRTIO_SPLIT_RING *Ring)
