@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * IRQL of a virtual CPU, and what happens when it drops: pending interrupts above the new level are taken,
+ * then, below DISPATCH_LEVEL, queued DPCs run. All on the CPU's own thread.
+ */
+#include "nt.h"
+
+void nt_service(struct nt_cpu *cpu)
+{
+    for (;;) {
+        uint32_t pending = NT_IDLE;
+
+        if (atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE) {
+            /*
+             * Pairs with K in nt.h: a line that went up before this exchange is seen up below; one that goes
+             * up later leaves NT_PENDING behind. So no interrupt is lost.
+             */
+            pending = atomic_exchange_explicit(&cpu->pending, NT_IDLE, memory_order_seq_cst);
+        }
+        if (pending != NT_IDLE || cpu->deferred) {
+            nt_interrupts_take(cpu);
+        }
+        if (cpu->irql < DISPATCH_LEVEL && atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0) {
+            nt_dpcs_run(cpu);
+        } else if (atomic_load_explicit(&cpu->pending, memory_order_relaxed) == NT_IDLE) {
+            return;
+        }
+    }
+}
+
+void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function)
+{
+    uint8_t needed = cpu->held_count != 0 ? nt_locks_irql(cpu) : 0;
+
+    if (NT_UNLIKELY(irql > cpu->irql)) {
+        nt_breach(cpu->nt, cpu, "IRQL", "", function, irql, "lowered from IRQL %u to the higher %u",
+                  cpu->irql, irql);
+        return;
+    }
+    if (NT_UNLIKELY(irql < needed)) {
+        nt_breach(cpu->nt, cpu, "SPINLOCK-HELD", "", function, irql,
+                  "lowered to IRQL %u holding a spin lock that needs %u", irql, needed);
+    }
+    cpu->irql = irql;
+    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE || cpu->deferred ||
+                    atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0)) {
+        nt_service(cpu);
+    }
+}
+
+KIRQL NTAPI KeGetCurrentIrql(VOID)
+{
+    struct nt_cpu *cpu = nt_cpu_current(__func__);
+
+    return cpu != NULL ? cpu->irql : PASSIVE_LEVEL;
+}
+
+KIRQL NTAPI KfRaiseIrql(KIRQL NewIrql)
+{
+    struct nt_cpu *cpu = nt_cpu_current(__func__);
+    KIRQL old;
+
+    if (cpu == NULL) {
+        return PASSIVE_LEVEL;
+    }
+    old = cpu->irql;
+    if (NewIrql > HIGH_LEVEL) {
+        NT_BREACH(cpu, "IRQL", NewIrql, "there is no IRQL %u; the highest is %u", NewIrql, HIGH_LEVEL);
+    } else if (NewIrql < old) {
+        NT_BREACH(cpu, "IRQL", NewIrql, "raised from IRQL %u to the lower %u", old, NewIrql);
+    } else {
+        cpu->irql = NewIrql;
+    }
+    return old;
+}
+
+VOID NTAPI KeLowerIrql(KIRQL NewIrql)
+{
+    struct nt_cpu *cpu = nt_cpu_current(__func__);
+
+    if (cpu != NULL) {
+        nt_irql_lower(cpu, NewIrql, __func__);
+    }
+}

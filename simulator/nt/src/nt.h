@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Inside the Windows kernel that the transport sees: the machine, its virtual CPUs, lines and devices, and
+ * what the files of this folder call of each other. Only they include it.
+ *
+ * Who writes what: a virtual CPU's private part belongs to the thread that entered it, without locks. Across
+ * threads there are `pending` and `waiting_on` (wake-up), the DPC queue (its lock), a line's service routines
+ * (its lock), and the machine's tables (aero_nt.lock). No lock of this folder is held while another is taken,
+ * except a line's, under which service routines run.
+ */
+#ifndef NT_H
+#define NT_H
+
+#include "aero_nt.h"
+#include "ntddk.h"
+#include "os.h"
+
+#define NT_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define NT_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+#define NT_LOCKS_HELD_MAX   16u
+#define NT_STALL_US_MAX     50u
+#define NT_STORM_INTERRUPTS 1000u
+#define NT_LINE_IRQL        4u          /* of line 0 */
+#define NT_BAR_GPA          0xE0000000u /* of the first device's BAR0 */
+#define NT_BAR_STRIDE       0x10000u
+
+/*
+ * A mapping's slot is twice the BAR's size, so that running off the BAR's end never meets the next mapping.
+ */
+#define NT_SLOT_SHIFT  15
+#define NT_SLOT_BYTES  ((uintptr_t)1 << NT_SLOT_SHIFT)
+#define NT_ARENA_BYTES (AERO_NT_MAPPINGS_MAX * NT_SLOT_BYTES)
+_Static_assert(NT_SLOT_BYTES == 2 * AERO_SIM_BAR0_SIZE, "two BARs a slot");
+
+#define NT_FILL_NEW   0xA5 /* what fresh memory holds, so that nobody relies on zeros */
+#define NT_FILL_FREED 0xDD /* and freed pool */
+
+/* Values of nt_cpu.pending. */
+enum {
+    NT_IDLE = 0,
+    NT_PENDING = 1,  /* a line went up, or an event was set: look */
+    NT_SLEEPING = 2, /* the thread sleeps, or is about to: whoever replaces this wakes it */
+};
+
+struct nt_mapping {
+    struct aero_sim_device *device; /* NULL: never mapped, or detached */
+    struct nt_device *owner;        /* NULL: free */
+    uint32_t first;                 /* BAR offsets [first, end) may be touched; end is 0 once detached */
+    uint32_t end;
+    uint64_t bytes; /* as asked for; and it makes 32 bytes on x64, indexed by a shift */
+};
+
+struct nt_held {
+    PKSPIN_LOCK lock;
+    uint8_t irql; /* below which it must not be held */
+    bool owned;   /* false: the breach was reported, the word isn't ours to free */
+};
+
+struct nt_cpu {
+    /* Written by other threads: a line of its own. */
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t pending;
+    _Atomic uintptr_t waiting_on; /* the event that this CPU sleeps for, or 0 */
+
+    /* Private to the CPU's thread. First what a register access touches. */
+    _Alignas(SIM_LINE_BYTES) uintptr_t arena;
+    struct nt_mapping *mappings;
+    uint64_t reads;
+    uint64_t writes;
+    bool referee;
+    bool deferred; /* a raised line was left alone because IRQL masks it */
+    uint8_t irql;
+    uint32_t held_count;
+    uint32_t number;
+    struct aero_nt *nt;
+    struct aero_nt_counters counters; /* reads and writes excepted */
+    struct nt_held held[NT_LOCKS_HELD_MAX];
+
+    /* The DPC queue: only this CPU's thread appends and runs, any may remove. */
+    _Alignas(SIM_LINE_BYTES) struct sim_os_lock dpc_lock;
+    _Atomic uint32_t dpc_count;   /* queued */
+    _Atomic uint32_t dpc_running; /* 1 inside a DPC routine */
+    LIST_ENTRY dpcs;
+
+    _Atomic uint32_t lines;   /* bit n: line n goes to this CPU and has a service routine */
+    _Atomic uint32_t entered; /* 1: a thread is this CPU */
+};
+
+/* What the referee remembers of one device; guarded by its own lock. */
+struct nt_referee {
+    struct sim_os_lock lock;
+    uint8_t status;       /* as the driver must believe it to be */
+    bool reset_pending;   /* 0 was written to device_status and has not been read back */
+    bool features_proved; /* FEATURES_OK was read back since it was written */
+    uint16_t queue_select;
+    uint8_t halves[AERO_SIM_QUEUES_MAX]; /* bit n: 32-bit half n of the queue's addresses was written */
+    bool enabled[AERO_SIM_QUEUES_MAX];
+};
+
+struct nt_device {
+    struct aero_sim_device *device; /* NULL: free */
+    struct aero_nt *nt;
+    struct nt_line *line;
+    uint32_t slot_number; /* PCI_SLOT_NUMBER */
+    uint64_t bar0_gpa;
+    struct nt_referee referee;
+};
+
+struct nt_line {
+    struct sim_os_lock lock; /* held while its service routines run, so that a disconnect waits for them */
+    struct _KINTERRUPT *interrupts;
+    struct nt_device *devices[AERO_NT_DEVICES_MAX]; /* changes only while no CPU is inside the kernel */
+    uint32_t device_count;
+    struct nt_cpu *cpu;
+    uint32_t number;
+    uint8_t irql;
+    bool serving; /* written by the CPU alone: inside the service routines */
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t fell; /* the level went down since it was last looked at */
+    _Atomic uint32_t masked;                        /* after a storm, until the level changes */
+};
+
+struct nt_run; /* an allocation of contiguous memory */
+struct nt_pool_header;
+
+struct nt_ram {
+    uint64_t gpa;
+    uint64_t bytes;
+    unsigned char *host;
+    _Atomic uint8_t *used; /* a byte a page */
+    struct nt_run *runs;   /* by rising address */
+};
+
+#define NT_POOL_BUCKETS 256u
+#define NT_FREED_KEPT   64u
+
+struct aero_nt {
+    struct nt_cpu cpus[AERO_NT_CPUS_MAX];
+    struct nt_line lines[AERO_NT_LINES_MAX];
+    struct nt_mapping mappings[AERO_NT_MAPPINGS_MAX];
+    struct nt_device devices[AERO_NT_DEVICES_MAX];
+    struct aero_nt_options options;
+    unsigned char *arena;
+    struct aero_sim_memory *memory;
+    struct nt_ram ram[2];
+    _Atomic uint32_t entered; /* CPUs that a thread is */
+
+    /*
+     * Guards ram[].runs, the pool, the coming and going of mappings, the counts below and the virtual clock.
+     */
+    struct sim_os_lock lock;
+    struct nt_pool_header *pool[NT_POOL_BUCKETS];
+    const void *freed[NT_FREED_KEPT]; /* the last pool blocks and runs freed, to tell a double free */
+    uint32_t freed_next;
+    uint32_t mapping_next;
+    uint32_t live;
+    uint32_t allocations;
+    uint64_t fail_at; /* the allocation number that fails; UINT64_MAX: none */
+    uint64_t virtual_ns;
+    uint64_t began_ns;
+
+    struct sim_os_lock breach_lock;
+    _Atomic uint32_t breach_count;
+    struct aero_nt_breach breaches[AERO_NT_BREACHES_KEPT];
+};
+
+/* ---- breach.c ---- */
+/* cpu NULL: no CPU is concerned. nt NULL: a stray, see aero_nt_stray_count. */
+void nt_breach(struct aero_nt *nt, struct nt_cpu *cpu, const char *rule, const char *clause,
+               const char *function, uint64_t value, const char *format, ...)
+    __attribute__((format(printf, 7, 8)));
+#define NT_BREACH(cpu, rule, value, ...) \
+    nt_breach((cpu)->nt, (cpu), (rule), "", __func__, (value), __VA_ARGS__)
+void nt_stray(const char *function);
+/* Reports and answers false where the CPU is above that IRQL. */
+bool nt_irql_at_most(struct nt_cpu *cpu, uint8_t irql, const char *function);
+
+/* The calling thread's CPU; NULL, and reported, where it is none. */
+static inline struct nt_cpu *nt_cpu_current(const char *function)
+{
+    struct nt_cpu *cpu = sim_os_tls_get();
+
+    if (NT_UNLIKELY(cpu == NULL)) {
+        nt_stray(function);
+    }
+    return cpu;
+}
+
+/* ---- irql.c ---- */
+/* Takes what is pending and IRQL allows: interrupts, then DPCs. */
+void nt_service(struct nt_cpu *cpu);
+/* To irql <= the present one; checks locks held, then services. */
+void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function);
+
+static inline void nt_interruption_point(struct nt_cpu *cpu)
+{
+    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE)) {
+        nt_service(cpu);
+    }
+}
+
+/* Makes a CPU look at lines and events soon, awake or asleep. Any thread, the worker too; never blocks. */
+static inline void nt_cpu_kick(struct nt_cpu *cpu)
+{
+    /*
+     * K: pairs with the exchange in nt_service (the kicker's stores before, the CPU's looks after) and with Z
+     * in event.c.
+     */
+    if (atomic_exchange_explicit(&cpu->pending, NT_PENDING, memory_order_seq_cst) == NT_SLEEPING) {
+        sim_os_wake_one(&cpu->pending);
+    }
+}
+
+/* ---- spinlock.c ---- */
+void nt_lock_enter(struct nt_cpu *cpu, PKSPIN_LOCK lock, uint8_t irql, const char *function);
+void nt_lock_leave(struct nt_cpu *cpu, PKSPIN_LOCK lock, const char *function);
+/* Gives up the locks taken since there were `count`, after a breach. */
+void nt_locks_drop(struct nt_cpu *cpu, uint32_t count);
+/* The IRQL below which the locks held must not be lowered; 0 without any. */
+uint8_t nt_locks_irql(const struct nt_cpu *cpu);
+
+/* ---- interrupt.c ---- */
+aero_sim_intx_fn nt_line_changed; /* context: struct nt_device */
+void nt_interrupts_take(struct nt_cpu *cpu);
+void nt_interrupts_judge(struct aero_nt *nt); /* at destroy: reports and frees what is still connected */
+
+/* ---- dpc.c ---- */
+void nt_dpcs_run(struct nt_cpu *cpu);
+
+/* ---- event.c ---- */
+/*
+ * Blocks until the event is taken (true) or ns have passed since the call (false). event NULL: only the
+ * latter.
+ */
+bool nt_block(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns);
+
+/* ---- time.c ---- */
+/* ns from now until an NT time-out (negative: relative, else absolute), saturated. */
+uint64_t nt_timeout_ns(struct aero_nt *nt, LONGLONG timeout);
+void nt_clock_advance(struct aero_nt *nt, uint64_t ns);
+
+/* ---- memory.c, pool.c, mapping.c ---- */
+/* Both with aero_nt.lock held. false: this allocation is to fail. */
+bool nt_allocation_begin(struct aero_nt *nt);
+void nt_freed_note(struct aero_nt *nt, const void *address);
+bool nt_freed_before(const struct aero_nt *nt, const void *address);
+enum aero_sim_status nt_ram_create(struct aero_nt *nt);
+void nt_ram_destroy(struct aero_nt *nt); /* reports leaks */
+void nt_pool_destroy(struct aero_nt *nt);
+void nt_mappings_judge(struct aero_nt *nt);
+
+/* ---- referee.c ---- */
+uint32_t nt_referee_read(struct nt_cpu *cpu, const struct nt_mapping *mapping, uint32_t offset,
+                         uint32_t width, const char *function);
+void nt_referee_write(struct nt_cpu *cpu, const struct nt_mapping *mapping, uint32_t offset, uint32_t width,
+                      uint32_t value, const char *function);
+
+#endif
