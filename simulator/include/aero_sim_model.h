@@ -79,7 +79,8 @@ struct aero_sim_model {
     void (*close)(void *state);
     void (*reset)(void *state);                    /* the driver wrote 0 to device_status; no chain is held any more */
     void (*ready)(void *state, uint64_t features); /* DRIVER_OK, with the negotiated features */
-    void (*event)(void *state);                    /* after aero_sim_device_wake, or a doorbell of a queue without serve */
+    /* After aero_sim_device_wake, a doorbell of a queue without serve, DRIVER_OK, or bus mastering switched on. */
+    void (*event)(void *state);
     /* The driver wrote device configuration; the bytes don't change unless the model calls aero_sim_config_set. */
     void (*config_write)(void *state, uint32_t offset, uint32_t width, uint32_t value);
 };

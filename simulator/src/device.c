@@ -255,6 +255,13 @@ static bool allocate_run_time(struct aero_sim_device *device)
     return !device->trace_events || device->trace;
 }
 
+static void leave_worker(struct aero_sim_device *device)
+{
+    if (device->worker)
+        sim_worker_remove(device->worker, device);
+    device->bells = device->own_bells;
+}
+
 enum aero_sim_status aero_sim_device_start(struct aero_sim_device *device)
 {
     enum aero_sim_status status = may_configure(device);
@@ -266,22 +273,23 @@ enum aero_sim_status aero_sim_device_start(struct aero_sim_device *device)
         free_run_time(device);
         return refuse(device, AERO_SIM_NO_MEMORY, "%s: no memory for its rings or its trace", device->model->name);
     }
-    status = open_model(device);
-    if (status) {
-        free_run_time(device);
-        return status;
-    }
-    sim_memory_freeze(device->memory);
     sim_common_initialise(device);
     sim_pci_initialise(device);
+    /* Before open, and off it after close: a model's own threads may wake the device as long as they live. */
     if (device->worker)
         status = sim_worker_add(device->worker, device);
     if (status) {
-        close_model(device);
         free_run_time(device);
         return refuse(device, status, "%s: its worker has %u devices already", device->model->name,
                       AERO_SIM_DEVICES_MAX);
     }
+    status = open_model(device);
+    if (status) {
+        leave_worker(device);
+        free_run_time(device);
+        return status;
+    }
+    sim_memory_freeze(device->memory);
     if (device->trace)
         watch |= SIM_WATCH_TRACE;
     if (device->quirks.mask)
@@ -303,11 +311,10 @@ enum aero_sim_status aero_sim_device_stop(struct aero_sim_device *device)
     sim_service_halt(device);
     sim_line_update(device);
     sim_os_lock_release(&device->lock);
-    if (device->worker)
-        sim_worker_remove(device->worker, device);
-    device->bells = device->own_bells;
-    device->stopped = true;
     close_model(device);
+    leave_worker(device);
+    device->stopped = true;
+    device->error[0] = '\0';
     return AERO_SIM_OK;
 }
 
@@ -395,5 +402,6 @@ enum aero_sim_status aero_sim_device_trace_replay(struct aero_sim_device *device
         return refuse(device, AERO_SIM_IO, "trace line %" PRIu32 " is not '%s'", line,
                       line > 1 ? "KIND OFFSET WIDTH VALUE" : "aero-trace 1 MODEL");
     *mismatches_out = mismatches;
+    device->error[0] = '\0';
     return AERO_SIM_OK;
 }

@@ -93,10 +93,14 @@ void sim_service_drain(struct aero_sim_device *device)
     if (!device->worker)
         return;
     for (uint32_t word = 0; word < sim_bell_words(device); word++) {
-        while (atomic_load_explicit(&device->bells[word], memory_order_seq_cst) && sim_os_now_ns() < end)
+        /* Not the event bell: a model's threads may ring it all the time until they are told to stop. */
+        uint32_t doorbells = word == device->queue_count / 32 ? (1u << device->queue_count % 32) - 1 : UINT32_MAX;
+
+        while ((atomic_load_explicit(&device->bells[word], memory_order_seq_cst) & doorbells) && sim_os_now_ns() < end)
             sim_os_yield();
     }
-    /* The server enters before it clears a bell, so what the last bells asked for is being served still, or is done. */
+    /* The server is inside and saw that the device runs before it cleared a bell, so what the last bells asked for is
+     * done, or will be before the halt that comes next is over. */
 }
 
 /* ---- The steps ---- */
@@ -229,12 +233,16 @@ static bool run_queue(struct aero_sim_device *device, uint32_t index)
 bool sim_service_bells(struct aero_sim_device *device, uint32_t word)
 {
     uint32_t bells;
+    bool ran;
 
     atomic_store_explicit(&device->in_service, 1, memory_order_seq_cst);
+    sim_os_full_barrier(); /* Q */
+    ran = runs(device);
     bells = atomic_exchange_explicit(&device->bells[word], 0, memory_order_seq_cst); /* P4 */
-    sim_os_full_barrier();                                                           /* Q */
-    if (!runs(device))
-        bells = 0; /* NTF-6; the bells are taken first, so that those of sim_service_update can't be lost here */
+    /* NTF-6. Asked before the bells are taken, so that a halt can't drop what sim_service_drain saw taken, and again behind
+     * it, so that those of sim_service_update can't be lost. */
+    if (!ran && !runs(device))
+        bells = 0;
     while (bells) {
         uint32_t bell = 32 * word + (uint32_t)__builtin_ctz(bells);
 
