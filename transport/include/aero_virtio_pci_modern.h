@@ -151,9 +151,11 @@ void AeroVirtioCommonCfgUnlock(AERO_VIRTIO_PCI_MODERN_DEVICE *Device, KIRQL OldI
 /*
  * Resets the device and waits until it says that it has (COM-18). Unlocked; not while CommonCfgLock is held,
  * for it waits: up to APC_LEVEL by KeDelayExecutionThread, 1 s of delays in all (each of the 20 or so may be
- * rounded up to a clock tick); above by KeStallExecutionProcessor, at most 50 us a call and 10 ms in all. On
- * success the device owns no ring any more. On IO_TIMEOUT it may: its memory must not be freed or used again.
- * IO_TIMEOUT: device_status never read 0. DEVICE_NOT_CONNECTED: noticed without waiting.
+ * rounded up to a clock tick); above by KeStallExecutionProcessor, at most 50 us a call and 10 ms in all.
+ *
+ * On success, and when it's gone, the device owns no ring any more.
+ * IO_TIMEOUT: device_status never read 0. The device may still write: ring memory must not be freed or used.
+ * DEVICE_NOT_CONNECTED: noticed without waiting.
  */
 NTSTATUS AeroVirtioResetDevice(AERO_VIRTIO_PCI_MODERN_DEVICE *Device);
 
@@ -259,8 +261,10 @@ UCHAR AeroVirtioReadIsr(AERO_VIRTIO_PCI_MODERN_DEVICE *Device);
  * new generation, or by 256 of them at once, goes unnoticed: read twice what matters. Locks.
  *
  * INVALID_PARAMETER: Buffer NULL, Length 0, or beyond AERO_VIRTIO_PCI_MODERN_DEVICE_CFG_SIZE.
- * IO_TIMEOUT: the generation never settled. DEVICE_NOT_CONNECTED. The buffer is zeroed on failure, except for
- * a Length above AERO_VIRTIO_PCI_MODERN_DEVICE_CFG_SIZE, which is no buffer's.
+ * IO_TIMEOUT: the generation never settled. DEVICE_NOT_CONNECTED.
+ *
+ * The buffer is zeroed on failure, except for a Length above AERO_VIRTIO_PCI_MODERN_DEVICE_CFG_SIZE, which is
+ * no buffer's.
  */
 NTSTATUS AeroVirtioReadDeviceConfig(AERO_VIRTIO_PCI_MODERN_DEVICE *Device, ULONG Offset, void *Buffer,
                                     ULONG Length);

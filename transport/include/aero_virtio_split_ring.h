@@ -150,8 +150,9 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
  *     descriptors, a segment that wraps around the address space, more than 2^32 bytes in all (virtio 1.2,
  *     2.7.5.2).
  * INSUFFICIENT_RESOURCES: not enough free descriptors now.
- * DEVICE_PROTOCOL_ERROR: the ring is poisoned. DEVICE_NOT_READY: it was taken back, or never initialised. On
- * each of these nothing has changed, and Cookie stays with the caller.
+ * DEVICE_PROTOCOL_ERROR: the ring is poisoned. DEVICE_NOT_READY: it was taken back, or never initialised.
+ *
+ * On each of these nothing has changed, and Cookie stays with the caller.
  */
 NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
                                 USHORT ReadableCount, USHORT WritableCount, void *Cookie);
@@ -170,12 +171,12 @@ BOOLEAN AeroVirtioSplitRingNeedsKick(AERO_VIRTIO_SPLIT_RING *Ring);
  * chain's writable bytes, but may be less than the caller's protocol asks for, or 0, whatever happened
  * (BLK-7).
  *
- * STATUS_NO_MORE_ENTRIES: none now (a warning: NT_SUCCESS says FALSE). INVALID_PARAMETER: a pointer is
- * NULL.
+ * NO_MORE_ENTRIES: none now (a warning: NT_SUCCESS says FALSE). INVALID_PARAMETER: a pointer is NULL.
  * DEVICE_PROTOCOL_ERROR: the device's output can't be true. The ring is poisoned: Ring->PoisonReason and
  *     PoisonValue say why, and it touches no shared memory any more. Next: reset the device, TakeBack, Init.
- * DEVICE_NOT_READY: the ring was taken back, or never initialised. On each of these *CookieOut is NULL and
- * *LengthOut 0.
+ * DEVICE_NOT_READY: the ring was taken back, or never initialised.
+ *
+ * On each of these *CookieOut is NULL and *LengthOut 0.
  */
 NTSTATUS AeroVirtioSplitRingReap(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieOut, ULONG *LengthOut);
 
