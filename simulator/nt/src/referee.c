@@ -121,8 +121,7 @@ static bool shape_check(const struct access *access, const struct field *field)
 }
 
 /*
- * COM-3: with several CPUs about, selector sequences need a lock; above DISPATCH_LEVEL the caller is alone
- *.
+ * COM-3: with several CPUs about, selector sequences need a lock; above DISPATCH_LEVEL the caller is alone.
  */
 static void selector_check(const struct access *access, const struct field *field)
 {

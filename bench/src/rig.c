@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Builds and clears the scene of a row: see rig.h.
+ */
+#include "rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a model that needs a backend gets when the row has none of its own. */
+#define SMALL_IMAGE_BYTES (1u << 20)
+
+/* ---- Failures ---- */
+
+bool rig_fail(struct rig *rig, const char *function, NTSTATUS status)
+{
+    return bench_fail(rig->run, "%s: %s (0x%08X)", function, BenchStatusName(status), (unsigned)status);
+}
+
+static bool sim_failed(struct rig *rig, const char *function, enum aero_sim_status status)
+{
+    const char *why = rig->device != NULL ? aero_sim_device_error(rig->device) : "";
+
+    return bench_fail(rig->run, "%s: %s%s%s", function, aero_sim_status_name(status),
+                      why[0] != '\0' ? ": " : "", why);
+}
+
+/* Any thread. The first one counts; rig_close reads it when all threads are done. */
+static void note_breach(struct rig *rig, const char *rule, const char *what)
+{
+    if (atomic_exchange(&rig->breached, 1) == 0)
+        snprintf(rig->breach, sizeof rig->breach, "breach of %s: %s", rule, what);
+}
+
+static void on_nt_breach(void *context, const struct aero_nt_breach *breach)
+{
+    note_breach(context, breach->rule, breach->text);
+}
+
+static void on_device_breach(void *context, const struct aero_sim_breach *breach)
+{
+    note_breach(context, breach->clause, breach->what);
+}
+
+/* ---- Open ---- */
+
+static bool make_machine(struct rig *rig, const struct rig_options *options)
+{
+    struct aero_nt_options nt = aero_nt_options_default();
+    struct aero_sim_worker_options worker = {.spin_ns = options->spin_ns,
+                                             .cpu = rig->run->session->options.device_cpu};
+    enum aero_sim_status status;
+
+    nt.spin_ns = options->spin_ns;
+    nt.breach = on_nt_breach;
+    nt.breach_context = rig;
+    status = aero_nt_create(&nt, &rig->nt);
+    if (status != AERO_SIM_OK)
+        return sim_failed(rig, "aero_nt_create", status);
+    status = aero_sim_worker_create(&worker, &rig->worker);
+    return status == AERO_SIM_OK || sim_failed(rig, "aero_sim_worker_create", status);
+}
+
+static bool configure(struct rig *rig, const struct rig_options *options)
+{
+    const struct bench_options *asked = &rig->run->session->options;
+    enum aero_sim_status status = AERO_SIM_OK;
+    char path[HOST_PATH_MAX], error[256];
+    size_t i;
+
+    if (options->queue_size != 0)
+        status = aero_sim_device_set_queue_size(rig->device, 0, options->queue_size);
+    if (status == AERO_SIM_OK && options->image != NULL)
+        status = aero_sim_device_set_backend(rig->device, options->image, options->read_only);
+    /* Every model but loopback may want a file; who doesn't ignores it. */
+    if (status == AERO_SIM_OK && options->image == NULL && strcmp(options->model, "loopback") != 0) {
+        if (!host_temp_file("small.img", SMALL_IMAGE_BYTES, path, error, sizeof error))
+            return bench_fail(rig->run, "%s", error);
+        status = aero_sim_device_set_backend(rig->device, path, false);
+    }
+    if (status == AERO_SIM_OK)
+        status = aero_sim_device_set_poll_mode(rig->device, options->poll);
+    if (status == AERO_SIM_OK)
+        status = aero_sim_device_set_breach(rig->device, on_device_breach, rig);
+    for (i = 0; status == AERO_SIM_OK && i < asked->quirk_count; i++)
+        status = aero_sim_device_set_quirk(rig->device, asked->quirks[i], NULL);
+    return status == AERO_SIM_OK || sim_failed(rig, "configuring the device", status);
+}
+
+static bool plug_in(struct rig *rig)
+{
+    struct aero_nt_device_info info;
+    enum aero_sim_status status = aero_nt_attach(rig->nt, rig->device, NULL, &info);
+
+    if (status != AERO_SIM_OK)
+        return sim_failed(rig, "aero_nt_attach", status);
+    rig->attached = true;
+    status = aero_sim_device_start(rig->device);
+    if (status != AERO_SIM_OK)
+        return sim_failed(rig, "aero_sim_device_start", status);
+    status = aero_nt_enable(rig->nt, rig->device);
+    if (status != AERO_SIM_OK)
+        return sim_failed(rig, "aero_nt_enable", status);
+    rig->resources.Bar0.QuadPart = (LONGLONG)info.bar0_gpa;
+    rig->resources.Bar0Length = info.bar0_bytes;
+    rig->resources.Vector = info.interrupt_vector;
+    rig->resources.Irql = (KIRQL)info.interrupt_irql;
+    rig->resources.Affinity = (KAFFINITY)info.interrupt_affinity;
+    return true;
+}
+
+bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *options)
+{
+    const struct aero_sim_model *model = aero_sim_model_find(options->model);
+    enum aero_sim_status status;
+
+    memset(rig, 0, sizeof *rig);
+    rig->run = run;
+    if (!make_machine(rig, options))
+        return false;
+    status = aero_sim_device_create(model, aero_nt_memory(rig->nt), rig->worker, &rig->device);
+    if (status != AERO_SIM_OK)
+        return sim_failed(rig, "aero_sim_device_create", status);
+    if (!configure(rig, options) || !plug_in(rig))
+        return false;
+    rig->entered = aero_nt_cpu_enter(rig->nt, 0);
+    return rig->entered || bench_fail(run, "aero_nt_cpu_enter: the virtual CPU is taken");
+}
+
+bool rig_start(struct rig *rig, struct bench_run *run, const struct rig_options *options, bool connect)
+{
+    NTSTATUS status;
+
+    if (!rig_open(rig, run, options))
+        return false;
+    status = BenchDriverStart(&rig->driver, &rig->resources, options->features, options->indirect, connect);
+    return NT_SUCCESS(status) || rig_fail(rig, rig->driver.FailedIn, status);
+}
+
+bool rig_allocate(struct rig *rig, uint32_t bytes)
+{
+    PHYSICAL_ADDRESS highest = {.QuadPart = -1};
+    uint64_t state = rig->run->session->options.seed;
+    uint32_t i;
+
+    rig->memory = MmAllocateContiguousMemory(bytes, highest);
+    if (rig->memory == NULL)
+        return rig_fail(rig, "MmAllocateContiguousMemory", STATUS_INSUFFICIENT_RESOURCES);
+    rig->memory_gpa = (ULONGLONG)MmGetPhysicalAddress(rig->memory).QuadPart;
+    for (i = 0; i < bytes; i++)
+        rig->memory[i] = (UCHAR)bench_random(&state);
+    return true;
+}
+
+/* ---- Close ---- */
+
+bool rig_close(struct rig *rig, bool ok)
+{
+    NTSTATUS status;
+
+    if (rig->entered) {
+        status = BenchDriverStop(&rig->driver);
+        if (!NT_SUCCESS(status))
+            ok = rig_fail(rig, rig->driver.FailedIn, status);
+    }
+    if (rig->device != NULL)
+        aero_sim_device_stop(
+            rig->device); /* from here on it touches no memory, whatever it thinks of its reset */
+    if (rig->entered) {
+        if (rig->memory != NULL)
+            MmFreeContiguousMemory(rig->memory);
+        BenchDriverFree(&rig->driver);
+        aero_nt_cpu_leave(rig->nt);
+    }
+    if (rig->attached)
+        aero_nt_detach(rig->nt, rig->device);
+    aero_sim_device_destroy(rig->device);
+    aero_sim_worker_destroy(rig->worker);
+    aero_nt_destroy(rig->nt);
+    if (atomic_load(&rig->breached))
+        ok = bench_fail(rig->run, "%s", rig->breach);
+    return ok;
+}

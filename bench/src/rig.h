@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The scene of a row: a simulated machine with one virtual CPU, a worker, a device on it, and the bench's
+ * driver. The calling thread is the virtual CPU from rig_open to rig_close.
+ */
+#ifndef BENCH_RIG_H
+#define BENCH_RIG_H
+
+#include "aero_nt.h"
+#include "bench.h"
+#include "driver.h"
+
+#define RIG_SPIN UINT32_C(1000000000) /* a second: longer than anything that a row waits for */
+
+struct rig_options {
+    const char *model;
+    const char *image; /* the backend, or NULL: the rig makes a small one where the model needs it */
+    bool read_only;
+    bool poll;           /* the device looks at avail.idx unasked */
+    uint32_t spin_ns;    /* of worker and virtual CPU, before they sleep */
+    uint16_t queue_size; /* of queue 0; 0: the model's own */
+    uint16_t indirect;   /* descriptors in each indirect table; 0: none */
+    uint64_t features;   /* wanted, beyond what every driver wants */
+};
+
+struct rig {
+    struct bench_run *run; /* to which failures are noted */
+    struct aero_nt *nt;
+    struct aero_sim_worker *worker;
+    struct aero_sim_device *device;
+    BENCH_RESOURCES resources;
+    bool attached, entered;
+    BENCH_DRIVER driver;
+
+    PUCHAR memory; /* rig_allocate's */
+    ULONGLONG memory_gpa;
+
+    /* The first breach of each kind; written by whichever thread finds it. */
+    _Atomic uint32_t breached;
+    char breach[200];
+};
+
+/*
+ * Everything up to a started, enabled device; the driver is still to start. false: bench_fail has the reason.
+ */
+bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *options);
+
+/* rig_open, and BenchDriverStart with interrupts connected or not. */
+bool rig_start(struct rig *rig, struct bench_run *run, const struct rig_options *options, bool connect);
+
+/*
+ * Contiguous memory for a row's buffers, page-aligned, with random contents of the seed's; once a rig. It is
+ * freed by rig_close.
+ */
+bool rig_allocate(struct rig *rig, uint32_t bytes);
+
+/*
+ * Resets the device, unplugs it, frees all. Each thing that was wrong or left behind fails the run. Answers
+ * ok, or false where something was found. Works on a rig that was opened in part (by a call of the above that
+ * failed).
+ */
+bool rig_close(struct rig *rig, bool ok);
+
+/* bench_fail with a status: "AeroVirtioSetupQueue: STATUS_IO_DEVICE_ERROR (0xC0000185)". */
+bool rig_fail(struct rig *rig, const char *function, NTSTATUS status);
+
+/* ---- Polling ---- */
+
+/*
+ * For a loop that polls for something: the clock is asked only after more looks than anything normal takes.
+ */
+struct rig_patience {
+    uint64_t since;
+    uint32_t looks;
+};
+
+#define RIG_LOOKS_BEFORE_CLOCK (1u << 20)
+
+/* Call after each look that found nothing; false: it has been too long, or a signal came. */
+static inline bool rig_patient(struct rig_patience *patience)
+{
+    uint64_t now;
+
+    if (++patience->looks % RIG_LOOKS_BEFORE_CLOCK != 0)
+        return true;
+    now = sim_os_now_ns();
+    if (patience->since == 0)
+        patience->since = now;
+    return now - patience->since < BENCH_PATIENCE_SECONDS * UINT64_C(1000000000) && !host_interrupted;
+}
+
+#endif
