@@ -116,8 +116,9 @@ enum aero_sim_status aero_sim_device_set_poll_mode(struct aero_sim_device *devic
 
 /*
  * INTx: called with the new level on each change, in order, never twice with the same level (INT-3). It runs on
- * whichever thread caused the change: the worker, or a thread inside a bus call. It must not block or call back into
- * the device, aero_sim_device_intx_level excepted.
+ * whichever thread caused the change, or, where another is reporting at that moment, on that other one: so a level may
+ * be reported shortly after the cause's or the acknowledge's own bus call has returned. It must not block or call back
+ * into the device, aero_sim_device_intx_level excepted.
  */
 typedef void aero_sim_intx_fn(void *context, bool asserted);
 enum aero_sim_status aero_sim_device_set_intx(struct aero_sim_device *device, aero_sim_intx_fn *fn, void *context);
@@ -132,7 +133,7 @@ struct aero_sim_breach {
     uint32_t queue;     /* queue index, or UINT32_MAX where none is concerned */
     uint32_t index;     /* descriptor index, or BAR0 offset, as the text says */
     uint64_t value;     /* the offending value */
-    uint64_t step;      /* chains that the queue had taken before, or bus accesses where no queue is concerned */
+    uint64_t step;      /* chains that the queue had taken before; 0 where a register is concerned */
 };
 typedef void aero_sim_breach_fn(void *context, const struct aero_sim_breach *breach);
 enum aero_sim_status aero_sim_device_set_breach(struct aero_sim_device *device, aero_sim_breach_fn *fn,
@@ -185,7 +186,8 @@ enum aero_sim_status aero_sim_device_start(struct aero_sim_device *device);
 
 /*
  * For a device without a worker: does one step (look at an index, take and serve a chain, publish, interrupt) and
- * says whether there was one to do. On a device with a worker it does nothing and answers false.
+ * says whether there was one to do. On a device with a worker it does nothing and answers false. No bus call of another
+ * thread may run meanwhile.
  */
 bool aero_sim_device_step(struct aero_sim_device *device);
 
@@ -223,7 +225,7 @@ struct aero_sim_counters {
     uint32_t interrupts; /* times that the INTx line went up */
     uint32_t chains;     /* chains completed, all queues */
     uint32_t breaches;   /* breaches found by vetting */
-    uint32_t sleeps;     /* times that the worker went to sleep */
+    uint32_t sleeps;     /* times that its worker went to sleep, for all its devices and since it was created */
 };
 void aero_sim_device_counters(const struct aero_sim_device *device, struct aero_sim_counters *counters_out);
 

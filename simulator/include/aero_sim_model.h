@@ -67,7 +67,7 @@ struct aero_sim_model {
     uint16_t pci_device_id; /* PCI-2 */
     uint16_t subsystem_id;  /* PCI-5 */
     uint32_t class_code;    /* 24 bits: class, subclass, interface */
-    uint64_t features;      /* beyond VERSION_1 and INDIRECT_DESC, which every device offers */
+    uint64_t features;      /* beyond VERSION_1 and INDIRECT_DESC, which every device offers; never bits 29, 34 (RNG-4) */
     uint32_t config_bytes;  /* of device configuration, at most 256; the rest of the window reads 0 */
     size_t state_bytes;     /* zeroed by the core before open */
     uint16_t queue_count;   /* 1 to AERO_SIM_QUEUES_MAX */
@@ -96,8 +96,8 @@ void aero_sim_queue_complete(struct aero_sim_device *device, uint16_t queue, uin
 void aero_sim_device_wake(struct aero_sim_device *device);
 
 /*
- * Sets bytes of device configuration. Once DRIVER_OK is set a change bumps config_generation and raises the
- * configuration interrupt (INT-6, COM-15). Inside open, reset, ready, event, serve or config_write.
+ * Sets bytes of device configuration, which once the device is started bumps config_generation (COM-15), and once
+ * DRIVER_OK is set raises the configuration interrupt (INT-6). Inside open, reset, ready, event, serve or config_write.
  */
 void aero_sim_config_set(struct aero_sim_device *device, uint32_t offset, const void *bytes, uint32_t length);
 

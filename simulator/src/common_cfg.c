@@ -56,7 +56,7 @@ static void write_driver_feature(struct aero_sim_device *device, uint32_t value)
         return; /* COM-5 */
     if (sim_device_status(device) & SIM_STATUS_FEATURES_OK) {
         sim_device_breach(device, "COM-19", "driver_feature is written after FEATURES_OK; it keeps its value", UINT32_MAX,
-                          0x0C, value, load(&device->accesses));
+                          0x0C, value, 0);
         return;
     }
     store(&device->features_accepted[select], value);
@@ -118,12 +118,12 @@ static bool features_agreed(struct aero_sim_device *device)
         return false;
     if (accepted & ~device->features_offered) {
         sim_device_breach(device, "COM-9", "the driver accepted features that were not offered", UINT32_MAX, 0x14,
-                          accepted & ~device->features_offered, load(&device->accesses));
+                          accepted & ~device->features_offered, 0);
         return false;
     }
     if (!(accepted & AERO_SIM_F_VERSION_1)) {
         sim_device_breach(device, "COM-7", "the driver did not accept VIRTIO_F_VERSION_1", UINT32_MAX, 0x14, accepted,
-                          load(&device->accesses));
+                          0);
         return false;
     }
     return true;
@@ -139,12 +139,12 @@ static void add_status(struct aero_sim_device *device, uint32_t value)
 
     if (old & driver_bits & ~value)
         sim_device_breach(device, "COM-19", "device_status bits are cleared by other than writing 0; they stay set",
-                          UINT32_MAX, 0x14, value, load(&device->accesses));
+                          UINT32_MAX, 0x14, value, 0);
     if ((added & SIM_STATUS_FEATURES_OK) && !features_agreed(device))
         added &= ~SIM_STATUS_FEATURES_OK;
     if ((added & SIM_STATUS_DRIVER_OK) && !((old | added) & SIM_STATUS_FEATURES_OK)) {
         sim_device_breach(device, "COM-19", "DRIVER_OK is set without FEATURES_OK; it does not stick", UINT32_MAX, 0x14,
-                          value, load(&device->accesses));
+                          value, 0);
         added &= ~SIM_STATUS_DRIVER_OK;
     }
     if ((added & SIM_STATUS_DRIVER_OK) && device->model->ready)
@@ -186,7 +186,7 @@ static void enable_queue(struct aero_sim_device *device, uint32_t index)
                          address(queue, SIM_REG_QUEUE_DESC_LO), address(queue, SIM_REG_QUEUE_AVAIL_LO),
                          address(queue, SIM_REG_QUEUE_USED_LO), indirect)) {
         sim_device_breach(device, queue->ring.fault.clause, queue->ring.fault.what, index, 0, queue->ring.fault.value,
-                          load(&device->accesses));
+                          0);
         return;
     }
     store(&queue->registers[SIM_REG_QUEUE_ENABLE], 1);

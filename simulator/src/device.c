@@ -49,10 +49,13 @@ static bool size_is_legal(uint32_t size)
 
 /* ---- Create ---- */
 
+/* EVENT_IDX and PACKED (RNG-4): the core has neither. */
+#define FEATURES_NEVER_OFFERED (1ull << 29 | 1ull << 34)
+
 static bool model_is_legal(const struct aero_sim_model *model)
 {
     if (!model->name || !model->queues || !model->queue_count || model->queue_count > AERO_SIM_QUEUES_MAX ||
-        model->config_bytes > 256 || model->class_code > 0xFFFFFF)
+        model->config_bytes > 256 || model->class_code > 0xFFFFFF || (model->features & FEATURES_NEVER_OFFERED))
         return false;
     for (uint32_t i = 0; i < model->queue_count; i++) {
         if (!size_is_legal(model->queues[i].size) || (!model->queues[i].serve && !model->event))

@@ -112,7 +112,6 @@ struct aero_sim_device {
     _Atomic uint32_t pci[64];       /* PCI configuration space */
     _Atomic uint32_t doorbells;     /* counter */
     _Atomic uint32_t breaches;      /* counter */
-    _Atomic uint32_t accesses;      /* BAR accesses on the watched path, for breach reports */
 
     /* Between the bus and the server; service.c. */
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t running; /* DRIVER_OK, bus master on, present: the server may touch guest memory */

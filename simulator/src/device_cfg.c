@@ -75,10 +75,11 @@ void aero_sim_config_set(struct aero_sim_device *device, uint32_t offset, const 
     if (length > room - offset)
         length = room - offset;
     sim_os_lock_acquire(&device->config_lock);
-    if (live)
+    /* Not inside open: nobody can have read anything. */
+    if (device->started)
         bump_sequence(device);
     set_bytes(device, offset, bytes, length);
-    if (live)
+    if (device->started)
         bump_sequence(device);
     sim_os_lock_release(&device->config_lock);
     if (live)

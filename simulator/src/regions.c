@@ -68,7 +68,6 @@ static bool answers(struct aero_sim_device *device, uint32_t offset)
 {
     uint64_t at = sim_quirk_value(&device->quirks, SIM_QUIRK_SURPRISE_REMOVAL);
 
-    atomic_fetch_add_explicit(&device->accesses, 1, memory_order_relaxed);
     if (sim_quirk_on(&device->quirks, SIM_QUIRK_SURPRISE_REMOVAL) && (at == SIM_QUIRK_ANY || at == offset) &&
         sim_quirk_count(&device->quirks, SIM_QUIRK_SURPRISE_REMOVAL)) {
         sim_os_lock_acquire(&device->lock);
