@@ -158,6 +158,19 @@ static void int_06_change_while_live_moves_generation_and_interrupts(void **stat
     target_close(target);
 }
 
+static void com_15_change_before_driver_ok_moves_generation_in_silence(void **state)
+{
+    struct target *target = open_configured(false);
+    uint64_t generation = target_read(target, GENERATION, 1);
+
+    model_state.answer_writes = true;
+    target_write(target, 0x3004, 1, 0x2B);
+    assert_int_equal(target_read(target, 0x3005, 1), 0xD4);
+    assert_int_not_equal(target_read(target, GENERATION, 1), generation);
+    target_expect_no_interrupt(target, 0);
+    target_close(target);
+}
+
 static void com_15_generation_moves_at_every_change_and_wraps(void **state)
 {
     struct target *target = open_configured(true);
@@ -315,6 +328,7 @@ int main(void)
         cmocka_unit_test(int_06_change_of_no_byte_is_none),
         cmocka_unit_test(com_15_generation_of_static_configuration_stays),
         cmocka_unit_test(int_06_change_while_live_moves_generation_and_interrupts),
+        cmocka_unit_test(com_15_change_before_driver_ok_moves_generation_in_silence),
         cmocka_unit_test(com_15_generation_moves_at_every_change_and_wraps),
         cmocka_unit_test(int_06_bytes_beyond_the_models_room_are_cut_off),
         cmocka_unit_test(test_device_cfg_write_reaches_the_model_as_it_was_made),

@@ -304,7 +304,9 @@ static void dma_02_buffer_past_the_end_of_the_address_space_is_refused(void **st
     target_close(target);
 }
 
-/* Entry 0 is the last of the address space, entry 1 would be at 0: good memory, were the sum cut to 64 bits. */
+/*
+ * Entry 0 is the last of the address space, entry 1 would be at 0: good memory, were the sum cut to 64 bits.
+ */
 static void dma_02_indirect_table_past_the_end_of_the_address_space_is_refused(void **state)
 {
     struct target *target = open_over(PAGE);

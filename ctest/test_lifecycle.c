@@ -112,6 +112,19 @@ static void test_model_that_breaks_a_rule_is_refused(void **state)
     assert_int_equal(create_status(&bad), AERO_SIM_OK);
 }
 
+static void rng_04_model_that_offers_event_idx_or_packed_is_refused(void **state)
+{
+    struct aero_sim_queue_spec queue = {"q", 1, serve_nothing};
+    struct aero_sim_model model = {.name = "m", .queue_count = 1, .queues = &queue};
+
+    model.features = 1ull << 29;
+    assert_int_equal(create_status(&model), AERO_SIM_BAD_ARGUMENT);
+    model.features = 1ull << 34;
+    assert_int_equal(create_status(&model), AERO_SIM_BAD_ARGUMENT);
+    model.features = ~(1ull << 29 | 1ull << 34);
+    assert_int_equal(create_status(&model), AERO_SIM_OK);
+}
+
 static void test_model_with_a_queue_size_that_is_none_is_refused(void **state)
 {
     static const uint16_t sizes[] = {0, 3, 6, 255, 257, 32767, 32769, 65535};
@@ -316,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_models_are_found_by_index_and_by_name),
         TEST(test_model_that_breaks_a_rule_is_refused),
+        TEST(rng_04_model_that_offers_event_idx_or_packed_is_refused),
         TEST(test_model_with_a_queue_size_that_is_none_is_refused),
         TEST(test_create_of_bad_arguments_is_refused),
         TEST(test_status_names_are_the_constants),

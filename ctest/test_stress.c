@@ -342,7 +342,7 @@ static struct scenario scenarios[] = {
     {"stress_polled_two_devices",          20000,  64, 8, 2, 4, 1,   16,  200, 6,  50000, 50000, 0, 1, 1, 0},
     {"stress_two_devices_on_one_worker",   20000,  256, 8, 2, 4, 2,  32,  250, 8,  50000, 50000, 0, 0, 1, 1},
     {"stress_resets_from_the_driver",      20000,  64, 8, 1, 4, 1,   16,  300, 8,  50000, 50000, 10, 0, 1, 0},
-    {"stress_resets_from_both_cpus",       20000,  16, 4, 1, 4, 2,   8,   300, 8,  50000, 50000, 20, 0, 1, 0},
+    {"stress_resets_from_both_cpus",       10000,  16, 4, 1, 4, 2,   8,   300, 8,  50000, 50000, 20, 0, 1, 0},
     {"stress_resets_two_devices_asleep",   10000,  64, 8, 2, 2, 2,   16,  300, 8,  0,     0,     10, 0, 1, 0},
     {"stress_resets_polled",               20000,  64, 8, 2, 2, 2,   16,  300, 8,  0,     50000, 10, 1, 1, 1},
 };

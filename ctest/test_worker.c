@@ -184,7 +184,9 @@ static void int_05_interrupts_switched_on_again_lose_no_completion(void **state)
     close_with(target, &queue);
 }
 
-/* A doorbell that comes while bus mastering is off is kept, also where the worker throws it away just then. */
+/*
+ * A doorbell that comes while bus mastering is off is kept, also where the worker throws it away just then.
+ */
 static void pci_14_doorbell_just_before_bus_master_goes_on_is_kept(void **state)
 {
     struct ring_driver_queue queue;

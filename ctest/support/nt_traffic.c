@@ -10,6 +10,7 @@
 #define REGION_BYTES 0x10000u
 #define REGIONS      8u
 #define CANARY       0xC5
+#define PAINT        0x3A
 #define GAP_MAX      9u
 
 enum { SLOT_FREE, SLOT_FILLING, SLOT_IN_FLIGHT, SLOT_BACK };
@@ -166,6 +167,16 @@ static void slot_check(struct nt_traffic *traffic, struct nt_traffic_queue *queu
     }
 }
 
+/* The reset is confirmed: from here on the device has no business in this slot (quirk 6). */
+static void slot_paint(struct nt_traffic *traffic, struct nt_traffic_queue *queue,
+                       struct nt_traffic_slot *slot)
+{
+    memset(queue->found, PAINT, traffic->slot_bytes);
+    copy(traffic->arena, slot_gpa(traffic, (uint32_t)(slot - traffic->slots)), queue->found,
+         traffic->slot_bytes, true);
+    slot->painted = true;
+}
+
 static struct nt_traffic_slot *slot_of_cookie(struct nt_traffic *traffic, uint32_t queue, PVOID cookie)
 {
     uint64_t value = (uintptr_t)cookie;
@@ -198,6 +209,7 @@ static VOID on_complete(PVOID context, ULONG index, PVOID cookie, ULONG length, 
         slot_check(traffic, queue, slot, length);
         queue->completed++;
     } else {
+        slot_paint(traffic, queue, slot);
         queue->cancelled++;
     }
     queue->in_flight--;
@@ -286,6 +298,24 @@ static struct nt_traffic_slot *slot_take(struct nt_traffic *traffic, uint32_t qu
     return NULL;
 }
 
+/* By the submitter, before the slot's next use; and at the end. */
+static void slot_check_paint(struct nt_traffic *traffic, struct nt_traffic_slot *slot)
+{
+    uint32_t number = (uint32_t)(slot - traffic->slots);
+
+    if (!slot->painted)
+        return;
+    slot->painted = false;
+    copy(traffic->arena, slot_gpa(traffic, number), traffic->image, traffic->slot_bytes, false);
+    for (uint32_t i = 0; i < traffic->slot_bytes; i++) {
+        if (traffic->image[i] != PAINT) {
+            nt_traffic_fail(traffic->verdict, "slot %u: byte %u was written after the reset was confirmed",
+                            (unsigned)number, (unsigned)i);
+            return;
+        }
+    }
+}
+
 /*
  * Random segments one behind the other, gaps between them, some empty, not all; the rest of the slot stays
  * unused.
@@ -326,6 +356,7 @@ NTSTATUS nt_traffic_add(struct nt_traffic *traffic, uint32_t queue, uint64_t *ra
 
     if (slot == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
+    slot_check_paint(traffic, slot);
     slot_cut(traffic, slot, 1 + nt_rig_below(random, most), random);
     picture(traffic, slot, traffic->image, 0);
     copy(traffic->arena, slot_gpa(traffic, (uint32_t)(slot - traffic->slots)), traffic->image,
@@ -347,6 +378,7 @@ void nt_traffic_judge(struct nt_traffic *traffic)
     for (uint32_t i = 0; i < traffic->slot_count; i++) {
         if (atomic_load(&traffic->slots[i].state) != SLOT_FREE)
             nt_traffic_fail(traffic->verdict, "slot %u is still in flight", (unsigned)i);
+        slot_check_paint(traffic, &traffic->slots[i]);
     }
     for (uint32_t i = 0; i < traffic->queue_count; i++) {
         const NT_DRIVER_QUEUE *queue = &traffic->driver.Queues[i];

@@ -2,8 +2,9 @@
 /*
  * Random traffic over an NT_DRIVER on an echoing device, and its judge. Every chain has a slot of guest
  * memory, filled with bytes that follow from the seed and its cookie; when the cookie is back each byte of
- * the slot is compared with what it must be, the gaps between segments included. The memory consists of
- * regions that touch and whose host memory does not, so that slots cross borders of pages and regions.
+ * the slot is compared with what it must be, the gaps between segments included. A slot taken back after a
+ * reset is painted, and must stay so until its next use. The memory consists of regions that touch and whose
+ * host memory does not, so that slots cross borders of pages and regions.
  *
  * Whatever is wrong is latched in the verdict, on any thread, and for the test's thread to assert: the first
  * finding counts.
@@ -46,6 +47,7 @@ struct nt_traffic_slot {
     uint16_t readable_count;
     uint16_t writable_count;
     uint32_t descriptors; /* that the chain takes of the ring */
+    bool painted;         /* it came back by TakeBack, and nobody may have written to it since */
     AERO_VIRTIO_SEGMENT segments[NT_TRAFFIC_SEGMENTS_MAX];
 };
 
