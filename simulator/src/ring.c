@@ -192,24 +192,41 @@ static bool walk_indirect(struct sim_ring *ring, const struct sim_desc *outer, u
     return true;
 }
 
-bool sim_ring_vet(struct sim_ring *ring)
+/*
+ * The common chain in short: one descriptor, whose buffer isn't empty and lies in the region of the last one. That it lies
+ * there is all that vet_chain would find out about it.
+ */
+static inline bool is_simple(const struct sim_ring *ring, const struct sim_desc *desc)
+{
+    return !(desc->flags & (SIM_DESC_F_NEXT | SIM_DESC_F_INDIRECT)) && desc->len &&
+           sim_region_holds(ring->region, desc->addr, desc->len);
+}
+
+static void take_simple(struct sim_ring *ring, const struct sim_desc *desc)
 {
     struct aero_sim_chain *chain = &ring->chain;
-    uint16_t index = __atomic_load_n(&ring->avail->ring[ring->avail_next & ring->mask], __ATOMIC_RELAXED);
+    bool writable = desc->flags & SIM_DESC_F_WRITE;
+
+    chain->descriptors = 1;
+    chain->readable_count = !writable;
+    chain->writable_count = writable;
+    chain->readable_bytes = writable ? 0 : desc->len;
+    chain->writable_bytes = writable ? desc->len : 0;
+    chain->segments[0].data = ring->region->host + (desc->addr - ring->region->gpa);
+    chain->segments[0].length = desc->len;
+}
+
+static bool vet_chain(struct sim_ring *ring, uint16_t index, struct sim_desc desc)
+{
+    struct aero_sim_chain *chain = &ring->chain;
     uint32_t used = 0;
 
-    chain->head = index;
     chain->readable_count = chain->writable_count = 0;
     chain->readable_bytes = chain->writable_bytes = 0;
     ring->writing = false;
-    if (index > ring->mask)
-        return fault(ring, "RNG-8", "an available entry names no descriptor of the queue", index, index);
-    for (;;) {
-        struct sim_desc desc;
-
+    for (;; desc = read_desc(&ring->desc[index])) {
         if (used > ring->mask)
             return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, used);
-        desc = read_desc(&ring->desc[index]);
         if (desc.flags & SIM_DESC_F_INDIRECT)
             return walk_indirect(ring, &desc, index, used);
         used++;
@@ -222,6 +239,21 @@ bool sim_ring_vet(struct sim_ring *ring)
         index = desc.next;
     }
     chain->descriptors = used;
+    return true;
+}
+
+bool sim_ring_vet(struct sim_ring *ring)
+{
+    uint16_t head = __atomic_load_n(&ring->avail->ring[ring->avail_next & ring->mask], __ATOMIC_RELAXED);
+    struct sim_desc desc;
+
+    ring->chain.head = head;
+    if (head > ring->mask)
+        return fault(ring, "RNG-8", "an available entry names no descriptor of the queue", head, head);
+    desc = read_desc(&ring->desc[head]);
+    if (!is_simple(ring, &desc))
+        return vet_chain(ring, head, desc);
+    take_simple(ring, &desc);
     return true;
 }
 
