@@ -119,7 +119,7 @@ static void readable_behind_writable_in_table(struct target *target, struct ring
 static void more_than_4_gib_in_a_chain(struct target *target, struct ring_driver_queue *queue)
 {
     target_desc(queue, 0, BUFFER, 8, NEXT, 1);
-    target_desc(queue, 1, BUFFER, UINT32_MAX - 7, 0, 0);
+    target_desc(queue, 1, BUFFER, UINT32_MAX - 6, 0, 0);
     target_offer(queue, 0);
 }
 

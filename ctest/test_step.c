@@ -140,6 +140,34 @@ static void test_step_leaves_later_chains_to_their_own_doorbell(void **state)
     close_ready(target, &queue);
 }
 
+/* A driver needn't wait for a whole ring: what the worker publishes on the way, stepping does too. */
+static void test_step_publishes_every_32_chains_of_a_long_run(void **state)
+{
+    struct ring_driver_queue queue;
+    struct target *target = target_open(&(struct target_options){.stepped = true, .queue_size = 64});
+
+    target_bring_up(target, &queue, 0);
+    target_settle(target);
+    add(&queue, 40);
+    ring_driver_kick(&queue);
+    for (uint32_t i = 0; i < 1 + 32; i++) {
+        assert_int_equal(queue.used[1], 0);
+        assert_true(step(target));
+    }
+    assert_int_equal(queue.used[1], 0);
+    assert_true(step(target));
+    assert_int_equal(queue.used[1], 32);
+    assert_int_equal(target->line, 0);
+    assert_true(step(target));
+    assert_int_equal(target->line, 1);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_true(step(target));
+    assert_int_equal(queue.used[1], 32);
+    assert_true(step(target));
+    assert_int_equal(queue.used[1], 40);
+    close_ready(target, &queue);
+}
+
 static void test_step_with_bus_master_off_stands_still_where_it_was(void **state)
 {
     struct ring_driver_queue queue;
@@ -243,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_step_goes_through_one_chain_in_order),
         cmocka_unit_test(test_step_serves_a_chain_a_step_and_publishes_once),
         cmocka_unit_test(test_step_leaves_later_chains_to_their_own_doorbell),
+        cmocka_unit_test(test_step_publishes_every_32_chains_of_a_long_run),
         cmocka_unit_test(test_step_with_bus_master_off_stands_still_where_it_was),
         cmocka_unit_test(test_step_takes_queues_in_order_of_their_numbers),
         cmocka_unit_test(test_step_same_run_twice_leaves_the_same_trace),

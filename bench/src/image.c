@@ -251,7 +251,7 @@ bool image_judge(const char *path, bool *judged_out, char *verdict, size_t verdi
     }
     if (!host_temp_path("e2fsck.txt", output, verdict, verdict_bytes) ||
         !host_run(arguments, output, &status, verdict, verdict_bytes))
-        return true;
+        return false; /* what wasn't shown isn't so */
     *judged_out = true;
     last_line(output, path, line, sizeof line);
     snprintf(verdict, verdict_bytes, "%s (status %d): %s",

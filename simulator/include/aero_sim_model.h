@@ -29,7 +29,7 @@ struct aero_sim_segment {
 /*
  * A chain that the driver made available, vetted (RNG-5, RNG-6, RNG-8, DMA-2): readable segments first, then writable ones.
  * It may have more segments than descriptors where a buffer crosses from one memory region to the next. Lengths that
- * are zero are left out. The model may touch the bytes until it completes the chain, and must expect the driver to
+ * are zero are left out. More than twice the queue's size and 16 such pieces in a chain are refused (DMA-2). The model may touch the bytes until it completes the chain, and must expect the driver to
  * change them meanwhile: read once, check, then use.
  */
 struct aero_sim_chain {

@@ -78,6 +78,7 @@ void sim_common_initialise(struct aero_sim_device *device)
     store(&device->registers[SIM_REG_QUEUE_SELECT], 0);
     store(&device->features_accepted[0], 0);
     store(&device->features_accepted[1], 0);
+    device->features_negotiated = 0;
     for (uint32_t i = 0; i < device->queue_count; i++) {
         struct sim_queue *queue = &device->queues[i];
 
@@ -109,11 +110,12 @@ static void reset(struct aero_sim_device *device)
     atomic_store_explicit(&device->registers[SIM_REG_DEVICE_STATUS], 0, memory_order_release);
 }
 
-/* COM-9: may FEATURES_OK stick? */
+/* COM-9: may FEATURES_OK stick? What was looked at is kept: a driver's other CPU may write the registers meanwhile. */
 static bool features_agreed(struct aero_sim_device *device)
 {
     uint64_t accepted = features_accepted(device);
 
+    device->features_negotiated = 0;
     if (sim_quirk_acts(&device->quirks, SIM_QUIRK_FEATURES_OK_REFUSED))
         return false;
     if (accepted & ~device->features_offered) {
@@ -126,6 +128,7 @@ static bool features_agreed(struct aero_sim_device *device)
                           0);
         return false;
     }
+    device->features_negotiated = accepted;
     return true;
 }
 
@@ -148,7 +151,7 @@ static void add_status(struct aero_sim_device *device, uint32_t value)
         added &= ~SIM_STATUS_DRIVER_OK;
     }
     if ((added & SIM_STATUS_DRIVER_OK) && device->model->ready)
-        device->model->ready(device->state, features_accepted(device));
+        device->model->ready(device->state, device->features_negotiated);
     /* An or, for the worker may set NEEDS_RESET at the same time. */
     atomic_fetch_or_explicit(&device->registers[SIM_REG_DEVICE_STATUS], added, memory_order_seq_cst);
     sim_service_update(device);
@@ -178,7 +181,7 @@ static void enable_queue(struct aero_sim_device *device, uint32_t index)
 {
     struct sim_queue *queue = &device->queues[index];
     uint64_t only = sim_quirk_value(&device->quirks, SIM_QUIRK_QUEUE_ENABLE_ZERO);
-    bool indirect = features_accepted(device) & AERO_SIM_F_INDIRECT_DESC;
+    bool indirect = device->features_negotiated & AERO_SIM_F_INDIRECT_DESC;
 
     if ((only == SIM_QUIRK_ANY || only == index) && sim_quirk_acts(&device->quirks, SIM_QUIRK_QUEUE_ENABLE_ZERO))
         return;

@@ -260,8 +260,11 @@ static bool allocate_run_time(struct aero_sim_device *device)
 
 static void leave_worker(struct aero_sim_device *device)
 {
-    if (device->worker)
+    if (device->worker) {
         sim_worker_remove(device->worker, device);
+        device->sleeps = atomic_load_explicit(&device->worker->sleeps, memory_order_relaxed);
+    }
+    device->worker = NULL; /* it may be destroyed before this device is */
     device->bells = device->own_bells;
 }
 
@@ -356,7 +359,7 @@ void aero_sim_device_counters(const struct aero_sim_device *device, struct aero_
         .doorbells = atomic_load_explicit(&device->doorbells, memory_order_relaxed),
         .interrupts = atomic_load_explicit(&device->interrupts.asserted, memory_order_relaxed),
         .breaches = atomic_load_explicit(&device->breaches, memory_order_relaxed),
-        .sleeps = device->worker ? atomic_load_explicit(&device->worker->sleeps, memory_order_relaxed) : 0,
+        .sleeps = device->worker ? atomic_load_explicit(&device->worker->sleeps, memory_order_relaxed) : device->sleeps,
     };
     for (uint32_t i = 0; i < device->queue_count; i++)
         counters_out->chains += atomic_load_explicit(&device->queues[i].chains, memory_order_relaxed);

@@ -93,6 +93,7 @@ struct aero_sim_device {
     uint64_t features_offered;
     bool poll_mode;
     bool started, stopped;
+    uint32_t sleeps; /* of its worker, when it left it */
     char *backend_path;
     bool backend_read_only;
     uint32_t trace_events;
@@ -106,6 +107,7 @@ struct aero_sim_device {
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t watch; /* SIM_WATCH_* */
     _Atomic uint32_t registers[SIM_REG_DEVICE_COUNT];
     _Atomic uint32_t features_accepted[2]; /* low half, high half */
+    uint64_t features_negotiated; /* under lock */
     struct sim_os_lock lock;        /* reset, queue_enable, device_status, PCI writes, start, stop */
     struct sim_os_lock config_lock; /* writers of device configuration */
     _Atomic uint32_t config[64];    /* device configuration, as words so that 1, 2 and 4-byte reads agree (COM-21) */
@@ -181,7 +183,7 @@ void sim_service_halt(struct aero_sim_device *device);
 void sim_service_abandon(struct aero_sim_device *device);
 /*
  * For the worker: serves what the bells of the device's word say; and looks at every enabled queue unasked (poll mode).
- * Both answer whether there was anything to do.
+ * The first answers whether there was anything to do, the second whether the device runs.
  */
 bool sim_service_bells(struct aero_sim_device *device, uint32_t word);
 bool sim_service_poll(struct aero_sim_device *device);

@@ -69,6 +69,7 @@ void aero_sim_config_set(struct aero_sim_device *device, uint32_t offset, const 
 {
     uint32_t room = device->model->config_bytes;
     bool live = sim_device_status(device) & SIM_STATUS_DRIVER_OK;
+    bool seen = !(atomic_load_explicit(&device->watch, memory_order_relaxed) & SIM_WATCH_ABSENT);
 
     if (offset >= room || !length)
         return;
@@ -76,10 +77,10 @@ void aero_sim_config_set(struct aero_sim_device *device, uint32_t offset, const 
         length = room - offset;
     sim_os_lock_acquire(&device->config_lock);
     /* Not inside open: nobody can have read anything. */
-    if (device->started)
+    if (seen)
         bump_sequence(device);
     set_bytes(device, offset, bytes, length);
-    if (device->started)
+    if (seen)
         bump_sequence(device);
     sim_os_lock_release(&device->config_lock);
     if (live)

@@ -134,8 +134,8 @@ static bool add_buffer(struct sim_ring *ring, const struct sim_desc *desc, uint1
     ring->writing = writable;
     if (left && addr + (left - 1) < addr)
         return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, addr);
-    if (ring->chain.readable_bytes + ring->chain.writable_bytes + left > UINT32_MAX)
-        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 - 1 bytes", index, left);
+    if (ring->chain.readable_bytes + ring->chain.writable_bytes + left > 1ull << 32)
+        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 bytes (virtio 1.2, 2.7.5.2)", index, left);
     while (left) {
         const struct sim_region *region = ring->region;
         uint64_t offset = addr - region->gpa;

@@ -13,7 +13,7 @@
  *     P2  used.idx: the store-release in sim_ring_publish pairs with the driver's load-acquire.
  *     P3  used.idx, full barrier, avail.flags in sim_ring_wants_interrupt pairs with the driver's
  *         avail.flags, full barrier, used.idx: one of the two sees the other (quirk 10).
- *     P4  the doorbell: see worker.c.
+ *     P4  the doorbell: see service.c.
  */
 #ifndef SIM_RING_H
 #define SIM_RING_H
@@ -124,9 +124,10 @@ static inline void sim_ring_put(struct sim_ring *ring, uint32_t id, uint32_t len
     ring->used_next++;
 }
 
-static inline bool sim_ring_unpublished(const struct sim_ring *ring)
+/* How many used elements are written and not published. */
+static inline uint16_t sim_ring_unpublished(const struct sim_ring *ring)
 {
-    return ring->used_published != ring->used_next;
+    return (uint16_t)(ring->used_next - ring->used_published);
 }
 
 /* The step "publish". */

@@ -17,7 +17,7 @@
 /* How many used elements are written before they are published, so that the driver needn't wait for a whole ring. */
 #define PUBLISH_BATCH 32u
 
-/* A drain ends after this long at the latest; a server that is stuck in a model is not waited for for ever. */
+/* How long a stop waits for bells to be taken. */
 #define DRAIN_NS 10000000000ull
 
 void sim_bell_ring(struct aero_sim_device *device, uint32_t bell)
@@ -37,7 +37,10 @@ static bool runs(const struct aero_sim_device *device)
     return atomic_load_explicit(&device->running, memory_order_seq_cst);
 }
 
-/* Waits until the server is outside; what it did inside happens before what follows (Q). */
+/*
+ * Waits until the server is outside; what it did inside happens before what follows (Q). That takes as long as the model
+ * takes for what it is at: blk's may be waiting for the host's disk.
+ */
 static void wait_until_out(struct aero_sim_device *device)
 {
     for (uint32_t turns = 0; atomic_load_explicit(&device->in_service, memory_order_acquire); turns++) {
@@ -206,28 +209,49 @@ static void run_event(struct aero_sim_device *device)
     }
 }
 
+/*
+ * One step of a queue whose entries were seen, and the phase that comes next. The worker strings these together and a device
+ * that is stepped does one a call: the order of things is the same.
+ */
+static inline enum sim_phase step_queue(struct aero_sim_device *device, uint32_t index, enum sim_phase phase)
+{
+    struct sim_ring *ring = &device->queues[index].ring;
+
+    switch (phase) {
+    case SIM_PHASE_SERVE:
+        serve(device, index);
+        if (sim_ring_waits(ring) && sim_ring_unpublished(ring) < PUBLISH_BATCH)
+            return SIM_PHASE_SERVE;
+        return sim_ring_unpublished(ring) ? SIM_PHASE_PUBLISH : SIM_PHASE_IDLE;
+    case SIM_PHASE_PUBLISH:
+        publish(device, index);
+        return SIM_PHASE_INTERRUPT;
+    case SIM_PHASE_INTERRUPT:
+        interrupt(device, index);
+        return sim_ring_waits(ring) ? SIM_PHASE_SERVE : SIM_PHASE_IDLE;
+    case SIM_PHASE_IDLE:
+        break;
+    }
+    return SIM_PHASE_IDLE;
+}
+
 /* Serves what waits in the queue now; what comes meanwhile rings again. */
-static bool run_queue(struct aero_sim_device *device, uint32_t index)
+static void run_queue(struct aero_sim_device *device, uint32_t index)
 {
     struct sim_queue *queue = &device->queues[index];
-    uint32_t served = 0;
+    enum sim_phase phase = SIM_PHASE_SERVE;
 
     if (!enabled(queue))
-        return false;
+        return;
     if (!queue->serve) {
         run_event(device);
-        return true;
+        return;
     }
     if (!see(device, index))
-        return false;
-    while (sim_ring_waits(&queue->ring) && !atomic_load_explicit(&device->abandon, memory_order_relaxed)) {
-        if (!serve(device, index))
-            break;
-        if (++served % PUBLISH_BATCH == 0)
-            flush(device, index);
-    }
-    flush(device, index);
-    return true;
+        return;
+    /* A reset that waits takes the ring away: what is left of it, even unpublished, is nobody's any more. */
+    while (phase != SIM_PHASE_IDLE && !atomic_load_explicit(&device->abandon, memory_order_relaxed))
+        phase = step_queue(device, index, phase);
 }
 
 bool sim_service_bells(struct aero_sim_device *device, uint32_t word)
@@ -272,17 +296,15 @@ static bool inside_polled(struct aero_sim_device *device)
 
 bool sim_service_poll(struct aero_sim_device *device)
 {
-    bool worked = false;
-
     if (!inside_polled(device))
         return false;
     for (uint32_t index = 0; index < device->queue_count; index++) {
         struct sim_queue *queue = &device->queues[index];
 
         if (enabled(queue) && (queue->serve || see(device, index)))
-            worked |= run_queue(device, index);
+            run_queue(device, index);
     }
-    return worked;
+    return true;
 }
 
 /* ---- A step at a time, without a worker ---- */
@@ -319,29 +341,12 @@ static bool step_bell(struct aero_sim_device *device)
 
 bool aero_sim_device_step(struct aero_sim_device *device)
 {
-    uint32_t index = device->step_queue;
-    struct sim_ring *ring = &device->queues[index].ring;
-
-    if (device->worker || !runs(device))
+    if (!device || device->worker || !runs(device))
         return false;
-    switch (device->step_phase) {
-    case SIM_PHASE_IDLE:
+    if (device->step_phase == SIM_PHASE_IDLE)
         return step_bell(device);
-    case SIM_PHASE_SERVE:
-        serve(device, index);
-        if (!sim_ring_waits(ring))
-            device->step_phase = sim_ring_unpublished(ring) ? SIM_PHASE_PUBLISH : SIM_PHASE_IDLE;
-        return true;
-    case SIM_PHASE_PUBLISH:
-        publish(device, index);
-        device->step_phase = SIM_PHASE_INTERRUPT;
-        return true;
-    case SIM_PHASE_INTERRUPT:
-        interrupt(device, index);
-        device->step_phase = SIM_PHASE_IDLE;
-        return true;
-    }
-    return false;
+    device->step_phase = step_queue(device, device->step_queue, device->step_phase);
+    return true;
 }
 
 /* ---- The verbs of a model's event function ---- */

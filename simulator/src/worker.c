@@ -144,7 +144,7 @@ static void sleep_until_alerted(struct aero_sim_worker *worker)
         sim_os_wait(&worker->parked, 1, UINT64_MAX);
 }
 
-/* One look at everything; true where there was something to do. */
+/* One look at everything; true where there was something to do, or a running device is to be polled. */
 static bool pass(struct aero_sim_worker *worker)
 {
     bool worked = false;
@@ -171,7 +171,7 @@ static void run(void *context)
 
         if (atomic_load_explicit(&worker->mail, memory_order_acquire) && !open_mail(worker))
             return;
-        if (pass(worker) || worker->polled_count) {
+        if (pass(worker)) {
             idle_since = 0;
             continue;
         }

@@ -15,6 +15,12 @@
  *     AERO_VIRTIO_SHARED_READ16_ACQUIRE(P)              a load that later accesses don't pass
  *     AERO_VIRTIO_SHARED_WRITE16_RELEASE(P, V)          a store that earlier accesses don't pass
  *     AERO_VIRTIO_SHARED_BARRIER()                      full: no later load passes an earlier store
+ *
+ * Their partners are the device's: in the simulator, simulator/src/ring.h (P1, P2, P3) and service.c (P4).
+ *     P1  WRITE16_RELEASE of avail.idx                its load-acquire of avail.idx
+ *     P2  READ16_ACQUIRE of used.idx                  its store-release of used.idx
+ *     P3  avail.flags, BARRIER, used.idx (rearm)      used.idx, full barrier, avail.flags
+ *     P4  avail.idx, BARRIER, doorbell                doorbell taken, full barrier, avail.idx
  */
 #ifndef AERO_VIRTIO_SHARED_H
 #define AERO_VIRTIO_SHARED_H

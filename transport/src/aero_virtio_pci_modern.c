@@ -189,7 +189,11 @@ void AeroVirtioAddStatus(AERO_VIRTIO_PCI_MODERN_DEVICE *Device, UCHAR Bits)
     if (Status != ALL_ONES_8)
     {
         Status = (UCHAR)((Status | Bits) & ~VIRTIO_STATUS_DEVICE_NEEDS_RESET);
-        RegisterWrite8(&Device->CommonCfg->device_status, Status);
+        /* Writing 0 would be a reset. */
+        if (Status != 0)
+        {
+            RegisterWrite8(&Device->CommonCfg->device_status, Status);
+        }
     }
 }
 

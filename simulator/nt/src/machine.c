@@ -69,10 +69,13 @@ enum aero_sim_status aero_nt_create(const struct aero_nt_options *options, struc
     enum aero_sim_status status;
     struct aero_nt *nt;
 
-    if (nt_out == NULL || !options_good(&chosen)) {
+    if (nt_out == NULL) {
         return AERO_SIM_BAD_ARGUMENT;
     }
     *nt_out = NULL;
+    if (!options_good(&chosen)) {
+        return AERO_SIM_BAD_ARGUMENT;
+    }
     nt = sim_os_memory_map(sizeof *nt); /* page-aligned, so that the CPUs' cache lines are what they seem */
     if (nt == NULL) {
         return AERO_SIM_NO_MEMORY;
@@ -284,6 +287,10 @@ enum aero_sim_status aero_nt_detach(struct aero_nt *nt, struct aero_sim_device *
 
 void aero_nt_cpu_counters(const struct aero_nt *nt, uint32_t cpu, struct aero_nt_counters *counters_out)
 {
+    memset(counters_out, 0, sizeof *counters_out);
+    if (nt == NULL || cpu >= nt->options.cpu_count) {
+        return;
+    }
     *counters_out = nt->cpus[cpu].counters;
     counters_out->register_reads = nt->cpus[cpu].reads;
     counters_out->register_writes = nt->cpus[cpu].writes;
