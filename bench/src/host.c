@@ -90,7 +90,7 @@ bool host_temp_file(const char *name, uint64_t bytes, char *path, char *error, s
     return made;
 }
 
-void host_cleanup(void)
+HOST_IN_CRASH void host_cleanup(void)
 {
     int saved = errno;
 

@@ -22,6 +22,16 @@
 #define HOST_PRINTF(FORMAT, FIRST) __attribute__((format(printf, FORMAT, FIRST)))
 #endif
 
+/*
+ * Marks what runs in a crash's handler. A crash may interrupt a sanitizer's runtime, which holds locks that the
+ * calls it adds to a function would wait for, for ever.
+ */
+#if defined(__clang__)
+#define HOST_IN_CRASH __attribute__((disable_sanitizer_instrumentation))
+#else
+#define HOST_IN_CRASH __attribute__((no_sanitize("thread", "address", "undefined")))
+#endif
+
 /* ---- Signals ---- */
 
 /*
@@ -48,8 +58,8 @@ bool host_temp_directory(const char *name, char *path, char *error, size_t error
 /* A file of zeros of that many bytes, taking no room where the host can do so. */
 bool host_temp_file(const char *name, uint64_t bytes, char *path, char *error, size_t error_bytes);
 
-/* Removes all of it, in reverse order of its making. May be called at any time, from a signal handler too. */
-void host_cleanup(void);
+/* Removes all of it, in reverse order of its making. May be called at any time, from a crash's handler too. */
+HOST_IN_CRASH void host_cleanup(void);
 
 /* ---- Programs ---- */
 
@@ -91,7 +101,7 @@ int host_load(
 bool host_make_directory(const char *path); /* for its owner alone */
 bool host_make_temp_root(char *path); /* a new directory, HOST_PATH_MAX long; tells its path on failure too */
 bool host_set_file_bytes(FILE *stream, uint64_t bytes); /* of a file that is empty */
-void host_remove(const char *path); /* a file or an empty directory; safe in a signal handler */
+HOST_IN_CRASH void host_remove(const char *path); /* a file or an empty directory; in a crash's handler too */
 bool host_replace(const char *from, const char *to);
 /*
  * Resolves links; false where nothing has that name. *plain_out: it is an ordinary file. *writable_out: it

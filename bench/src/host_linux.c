@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,21 +28,25 @@ static void on_end(int signal_number)
 }
 
 /*
- * Takes itself away, and returns into the crash, which happens again and then goes where it would have gone
- * without us: to a sanitizer, say. A signal that was sent is sent again.
+ * The kernel has taken this handler away already (SA_RESETHAND). The crash goes where it would have gone
+ * without us: to a sanitizer's handler, if there was one, or else it happens again on return, where a signal
+ * that was sent is sent again. It may have come in the midst of any library, so that only the kernel is asked
+ * for anything here.
  */
-static void on_crash(int signal_number, siginfo_t *information, void *context)
+HOST_IN_CRASH static void on_crash(int signal_number, siginfo_t *information, void *context)
 {
+    const struct sigaction *before = NULL;
     size_t i;
 
-    (void)context;
     host_cleanup();
     for (i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
         if (crashes[i] == signal_number)
-            sigaction(signal_number, &crash_before[i], NULL);
+            before = &crash_before[i];
     }
-    if (information->si_code <= 0)
-        raise(signal_number);
+    if (before != NULL && (before->sa_flags & SA_SIGINFO))
+        before->sa_sigaction(signal_number, information, context);
+    else if (information->si_code <= 0)
+        syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), signal_number);
 }
 
 void host_catch_signals(void)
@@ -59,7 +64,7 @@ void host_catch_signals(void)
             sigaction(ends[i], &action, NULL);
     }
     action.sa_sigaction = on_crash;
-    action.sa_flags = SA_SIGINFO;
+    action.sa_flags = SA_SIGINFO | (int)SA_RESETHAND;
     for (i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
         sigaction(crashes[i], &action, &crash_before[i]);
 }
@@ -95,10 +100,11 @@ bool host_set_file_bytes(FILE *stream, uint64_t bytes)
     return ftruncate(fileno(stream), (off_t)bytes) == 0;
 }
 
-void host_remove(const char *path)
+/* Called by on_crash, whence the system calls. */
+HOST_IN_CRASH void host_remove(const char *path)
 {
-    if (unlink(path) != 0)
-        rmdir(path);
+    if (syscall(SYS_unlinkat, AT_FDCWD, path, 0) != 0)
+        syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
 }
 
 bool host_replace(const char *from, const char *to)

@@ -73,7 +73,7 @@ bool host_set_file_bytes(FILE *stream, uint64_t bytes)
     return _chsize_s(_fileno(stream), (int64_t)bytes) == 0;
 }
 
-void host_remove(const char *path)
+HOST_IN_CRASH void host_remove(const char *path)
 {
     if (_unlink(path) != 0)
         _rmdir(path);
