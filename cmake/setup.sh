@@ -1,12 +1,13 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by bench/run, ctest/run, cmake/mingw-cmocka and cmake/wine-run: where things are, what a machine
-# must have, and how to configure and build a preset. Defines functions and variables; does nothing by itself.
+# Sourced by bench/run, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and cmake/wine-run: where things are, what a
+# machine must have, and how to configure and build a preset. Defines functions and variables; does nothing by itself.
 
 aero_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 aero_cache=${AERO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/aero-virtio-bench}
-aero_wineprefix=${AERO_WINEPREFIX:-$aero_cache/wine64}
+# Where wine64 and wine32 keep their prefixes.
+aero_wineprefix=${AERO_WINEPREFIX:-$aero_cache/wine}
 
 # mkfs.ext4 and e2fsck live where a plain user's PATH doesn't look.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -35,9 +36,15 @@ compiles() {
     return $status
 }
 
+# wine_program 64|32. Debian's loaders, by their own names: its wine is a script that takes whichever there is. 32-bit
+# Wine is the machine's, or else the private copy that cmake/debian-i386 makes.
 wine_program() {
     local candidate
-    for candidate in wine64 /usr/lib/wine/wine64; do
+    case $1 in
+    64) set -- wine64 /usr/lib/wine/wine64 ;;
+    32) set -- /usr/lib/wine/wine "$aero_cache"/debian-i386-wine-*/usr/lib/wine/wine ;;
+    esac
+    for candidate in "$@"; do
         have "$candidate" && command -v "$candidate" && return 0
     done
     return 1
@@ -45,7 +52,11 @@ wine_program() {
 
 wine_server() {
     local candidate
-    for candidate in wineserver /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver; do
+    case $1 in
+    64) set -- wineserver /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver ;;
+    32) set -- /usr/lib/wine/wineserver32 "$aero_cache"/debian-i386-wine-*/usr/lib/wine/wineserver32 ;;
+    esac
+    for candidate in "$@"; do
         have "$candidate" && command -v "$candidate" && return 0
     done
     return 1
@@ -65,9 +76,14 @@ needs() {
     cmocka) compiles gcc -include stdarg.h -include stddef.h -include setjmp.h -include stdint.h -include cmocka.h \
         -lcmocka ;;
     mkfs) have mkfs.ext4 && have e2fsck ;;
+    gcc-m32) compiles gcc -m32 ;;
     mingw64) have x86_64-w64-mingw32-gcc ;;
+    mingw32) have i686-w64-mingw32-gcc ;;
     dpkg-source) have dpkg-source ;;
-    wine64) wine_program >/dev/null && wine_server >/dev/null ;;
+    dpkg-deb) have apt-get && have dpkg-deb ;;
+    # What the private copy of 32-bit Wine lives on.
+    libc-i386) [ -e /lib/ld-linux.so.2 ] ;;
+    wine64) wine_program 64 >/dev/null && wine_server 64 >/dev/null ;;
     *) return 1 ;;
     esac
 }
@@ -82,8 +98,12 @@ packages() {
     ninja) say ninja-build ;;
     cmocka) say libcmocka-dev ;;
     mkfs) say e2fsprogs ;;
+    gcc-m32) say gcc-multilib ;;
     mingw64) say gcc-mingw-w64-x86-64 ;;
+    mingw32) say gcc-mingw-w64-i686 ;;
     dpkg-source) say dpkg-dev ;;
+    dpkg-deb) say dpkg ;;
+    libc-i386) say libc6-i386 ;;
     wine64) say wine64 wine ;;
     esac
 }
@@ -165,29 +185,35 @@ build_preset() (
 # A prefix of our own, so that nobody's Windows programs are touched, and no offer to fetch Mono and Gecko.
 # No winedbg: a program that crashes under it now and then ends with status 0, and its test would pass.
 wine_environment() {
-    export WINEPREFIX=$aero_wineprefix WINEARCH=win64 WINEDEBUG=-all
+    export WINEPREFIX=$aero_wineprefix$1 WINEARCH=win$1 WINEDEBUG=-all
     export WINEDLLOVERRIDES='mscoree,mshtml=;winemenubuilder.exe,winedbg.exe=d'
-    unset DISPLAY WAYLAND_DISPLAY
+    unset DISPLAY WAYLAND_DISPLAY WINELOADER WINESERVER WINEDLLPATH
+    local copy
+    copy=$(wine_program "$1") && copy=${copy%/usr/lib/wine/wine}
+    case $copy in
+    "$aero_cache"/*) export LD_LIBRARY_PATH=$copy/usr/lib/i386-linux-gnu:$copy/lib/i386-linux-gnu ;;
+    esac
 }
 
-# One server for the whole run: without -p it would end with every test, and start again with the next. The prefix is
-# shared by all trees of this user (it is some 700 MB), and so may the server be: each run holds a shared lock on the
-# prefix, and the last one turns the server off. The server itself must not inherit the lock (8>&-).
+# wine_start 64|32: one server for the whole run: without -p it would end with every test, and start again with the
+# next. The prefix is shared by all trees of this user (it is some 700 MB), and so may the server be: each run holds a
+# shared lock on the prefix, and the last one turns the server off. The server itself must not inherit the lock (8>&-).
 wine_start() {
-    local server program
-    server=$(wine_server) && program=$(wine_program) && mkdir -p "$aero_wineprefix" || return 1
-    exec 8>"$aero_wineprefix.lock" && flock -s 8 || return 1
+    local bits=$1 server program
+    server=$(wine_server "$bits") && program=$(wine_program "$bits") && mkdir -p "$aero_wineprefix$bits" || return 1
+    exec 8>"$aero_wineprefix$bits.lock" && flock -s 8 || return 1
     (
-        wine_environment
-        exec 8>&- 9>"$aero_wineprefix.boot.lock" && flock 9 || exit 1 # One boots it, the others find it booted.
+        wine_environment "$bits"
+        exec 8>&- 9>"$WINEPREFIX.boot.lock" && flock 9 || exit 1 # One boots it, the others find it booted.
         "$server" -p 9>&- >/dev/null 2>&1 </dev/null
         timeout 300 "$program" cmd /c exit 0 9>&- >/dev/null 2>&1 </dev/null
     )
 }
 
 wine_stop() {
-    local server
+    local bits=$1 server
     flock -n -x 8 2>/dev/null || { exec 8>&- && return 0; }
-    server=$(wine_server) && (wine_environment && timeout 60 "$server" -k 8>&- >/dev/null 2>&1 </dev/null)
+    server=$(wine_server "$bits") &&
+        (wine_environment "$bits" && timeout 60 "$server" -k 8>&- >/dev/null 2>&1 </dev/null)
     exec 8>&-
 }

@@ -1,21 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Windows x64 through MinGW-w64. Programs link statically, so that one file runs anywhere.
+# Windows x64 through MinGW-w64.
 
-set(CMAKE_SYSTEM_NAME Windows)
-set(CMAKE_SYSTEM_PROCESSOR x86_64)
-set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc)
-set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
-
-# 0x0602: WaitOnAddress is Windows 8's. This is the host of the simulator; drivers are bound to Windows 7 elsewhere.
-# ANSI stdio: msvcrt's printf doesn't know %zu, and prints long double as something else.
-set(CMAKE_C_FLAGS_INIT "-D_WIN32_WINNT=0x0602 -D__USE_MINGW_ANSI_STDIO=1")
-set(CMAKE_EXE_LINKER_FLAGS_INIT "-static")
-
-set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
-set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32)
-
-set(CMAKE_CROSSCOMPILING_EMULATOR ${CMAKE_CURRENT_LIST_DIR}/wine-run)
+set(AERO_MINGW x86_64)
+include(${CMAKE_CURRENT_LIST_DIR}/toolchain-mingw.cmake)

@@ -433,7 +433,7 @@ static void test_memory_is_zeroed_aligned_and_writable(void **state)
 static void test_memory_of_no_size_or_any_size_is_refused(void **state)
 {
     assert_null(sim_os_memory_map(0));
-    assert_null(sim_os_memory_map(SIZE_MAX / 2));
+    assert_null(sim_os_memory_map(SIZE_MAX - 0xFFFF)); /* half of it a 32-bit host may have */
     sim_os_memory_unmap(NULL, 4096);
 }
 

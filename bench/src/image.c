@@ -103,7 +103,7 @@ static bool add_sparse(struct tree *tree, const char *name, uint64_t bytes)
         return false;
     sized = host_set_file_bytes(stream, bytes);
     for (at = 0; sized && at < bytes; at += 1u << 20) {
-        fseek(stream, (long)at, SEEK_SET);
+        fseeko(stream, (off_t)at, SEEK_SET);
         fprintf(stream, "at %llu", (unsigned long long)at);
     }
     return tree_close(tree, stream, path) && (sized || tree_failed(tree, path));

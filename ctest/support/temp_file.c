@@ -29,7 +29,7 @@ bool temp_file_create(const char *path, uint64_t size)
 bool temp_file_read(const char *path, uint64_t offset, void *to, size_t length)
 {
     FILE *file = fopen(path, "rb");
-    bool good = file && fseek(file, (long)offset, SEEK_SET) == 0 && fread(to, 1, length, file) == length;
+    bool good = file && fseeko(file, (off_t)offset, SEEK_SET) == 0 && fread(to, 1, length, file) == length;
 
     if (file)
         fclose(file);
@@ -39,10 +39,10 @@ bool temp_file_read(const char *path, uint64_t offset, void *to, size_t length)
 uint64_t temp_file_size(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    long size = -1;
+    off_t size = -1;
 
-    if (file && fseek(file, 0, SEEK_END) == 0)
-        size = ftell(file);
+    if (file && fseeko(file, 0, SEEK_END) == 0)
+        size = ftello(file);
     if (file)
         fclose(file);
     return size < 0 ? UINT64_MAX : (uint64_t)size;

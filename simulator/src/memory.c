@@ -43,7 +43,7 @@ enum aero_sim_status aero_sim_memory_map(struct aero_sim_memory *memory, uint64_
 
     if (!memory || !size || gpa % PAGE_BYTES || size % PAGE_BYTES || (uintptr_t)host % PAGE_BYTES)
         return AERO_SIM_BAD_ARGUMENT;
-    if (size - 1 > UINT64_MAX - gpa || size > SIZE_MAX)
+    if (size - 1 > UINT64_MAX - gpa)
         return AERO_SIM_BAD_ARGUMENT;
     if (memory->frozen)
         return AERO_SIM_BAD_STATE;
@@ -51,6 +51,8 @@ enum aero_sim_status aero_sim_memory_map(struct aero_sim_memory *memory, uint64_
         return AERO_SIM_OVERLAP;
     if (memory->count == AERO_SIM_REGIONS_MAX)
         return AERO_SIM_LIMIT;
+    if (size > SIZE_MAX) /* a 32-bit host */
+        return AERO_SIM_NO_MEMORY;
     region = &memory->regions[memory->count];
     region->owned = !host;
     region->host = host ? host : sim_os_memory_map((size_t)size);

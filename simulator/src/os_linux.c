@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(off_t) == 8, "files beyond 2 GiB need _FILE_OFFSET_BITS=64 on a 32-bit host");
+
 _Thread_local void *sim_os_tls;
 _Atomic uint32_t sim_os_barrier_word;
 

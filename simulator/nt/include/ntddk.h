@@ -46,10 +46,8 @@ extern "C" {
 #define FIELD_OFFSET(Type, Field)               ((LONG)offsetof(Type, Field))
 #define CONTAINING_RECORD(Address, Type, Field) ((Type *)(void *)((char *)(Address)-offsetof(Type, Field)))
 #define RTL_NUMBER_OF(Array)                    (sizeof(Array) / sizeof((Array)[0]))
-#define AERO_NT_PASTE2(A, B)                    A##B
-#define AERO_NT_PASTE(A, B)                     AERO_NT_PASTE2(A, B)
-#define C_ASSERT(Condition) \
-    typedef char AERO_NT_PASTE(AeroNtAssert, __LINE__)[(Condition) ? 1 : -1] __attribute__((__unused__))
+/* A declaration that may stand any number of times: a typedef named by its line would clash with another header's. */
+#define C_ASSERT(Condition)                     extern void AeroNtAssert(int Holds[(Condition) ? 1 : -1])
 
 /* ---- Types --------------------------------------------------------------------------------------------- */
 
@@ -63,8 +61,9 @@ typedef unsigned short USHORT, *PUSHORT;
 typedef unsigned short WCHAR, *PWCHAR;
 typedef int LONG, *PLONG;
 typedef unsigned int ULONG, *PULONG;
-__extension__ typedef long long LONGLONG, *PLONGLONG;
-__extension__ typedef unsigned long long ULONGLONG, *PULONGLONG;
+/* Aligned as in Windows, for structures to be laid out as there; the System V ABI of i386 has 4. */
+__extension__ typedef long long LONGLONG DECLSPEC_ALIGN(8), *PLONGLONG;
+__extension__ typedef unsigned long long ULONGLONG DECLSPEC_ALIGN(8), *PULONGLONG;
 typedef LONGLONG LONG64;
 typedef ULONGLONG ULONG64, *PULONG64;
 typedef __INTPTR_TYPE__ LONG_PTR, *PLONG_PTR;
