@@ -75,6 +75,7 @@ needs() {
     ninja) have ninja ;;
     cmocka) compiles gcc -include stdarg.h -include stddef.h -include setjmp.h -include stdint.h -include cmocka.h \
         -lcmocka ;;
+    pkg-config) have pkg-config ;;
     mkfs) have mkfs.ext4 && have e2fsck ;;
     gcc-m32) compiles gcc -m32 ;;
     mingw64) have x86_64-w64-mingw32-gcc ;;
@@ -97,6 +98,7 @@ packages() {
     cmake) say cmake ;;
     ninja) say ninja-build ;;
     cmocka) say libcmocka-dev ;;
+    pkg-config) say pkg-config ;;
     mkfs) say e2fsprogs ;;
     gcc-m32) say gcc-multilib ;;
     mingw64) say gcc-mingw-w64-x86-64 ;;

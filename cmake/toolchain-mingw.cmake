@@ -17,6 +17,7 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-set(CMAKE_FIND_ROOT_PATH /usr/${AERO_MINGW}-w64-mingw32)
+# Where the user says that Windows packages lie counts as well: CMake would look for it inside the first root only.
+set(CMAKE_FIND_ROOT_PATH /usr/${AERO_MINGW}-w64-mingw32 ${CMAKE_PREFIX_PATH})
 
 set(CMAKE_CROSSCOMPILING_EMULATOR ${CMAKE_CURRENT_LIST_DIR}/wine-run)
