@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2154
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by cmake/mingw-cmocka and cmake/debian-i386, after setup.sh: how to fetch a package of Debian's that the machine
-# doesn't have installed, from the archive that it uses already. Its apt configuration is only read, and its package
-# database not even that; no root is needed.
+# Sourced by cmake/mingw-cmocka and cmake/debian-i386, after setup.sh: how to fetch a package of Debian's that the
+# machine doesn't have installed, from the archive that it uses already. Its apt configuration is only read, and its
+# package database not even that; no root is needed.
 
 # debian_work NAME DIRECTORY...: $work, in the cache's own file system: the last step is a rename, so that nobody
 # ever sees half of it.
@@ -11,16 +11,28 @@ debian_work() {
     local name=$1
     shift
     mkdir -p "$aero_cache" || die "can't make $aero_cache"
+    # What a run left that was killed: a day old, it is nobody's.
+    find "$aero_cache" -maxdepth 1 -name ".$name.??????" -mmin +1440 -exec rm -rf {} + 2>/dev/null
     work=$(mktemp -d "$aero_cache/.$name.XXXXXX") || die "can't write to $aero_cache"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM HUP
     mkdir -p "$work"/{sources,lists/partial,archives/partial} "${@/#/$work/}" || die "can't write to $work"
 }
 
-# debian_keep DIRECTORY PREFIX FILE: moves what was made to where it is looked for. Another run may have been quicker;
-# then its result serves. FILE tells whether it does.
+# debian_has PREFIX FILE...: whether what was kept there is whole, as far as these files tell.
+debian_has() {
+    local prefix=$1 file
+    shift
+    for file in "$@"; do
+        [ -f "$prefix/$file" ] || return 1
+    done
+}
+
+# debian_keep DIRECTORY PREFIX FILE...: moves what was made to where it is looked for. Another run may have been
+# quicker; then its result serves. What lacks one of the FILEs has been damaged, and makes way.
 debian_keep() {
-    mv -T "$1" "$2" 2>/dev/null || [ -f "$2/$3" ] || die "something else is in the way: $2"
+    mv -T "$1" "$2" 2>/dev/null || debian_has "${@:2}" && return
+    mv -T "$2" "$work/damaged" && mv -T "$1" "$2" || debian_has "${@:2}" || die "something else is in the way: $2"
 }
 
 # entries FILE TYPE SUITE: FILE's entries of Debian itself for TYPE, deb or deb-src, and any architecture. They are
@@ -51,9 +63,11 @@ entries() {
             END { flush_entry() }' "$1"
         ;;
     *.list)
-        local gap='[[:space:]]+' word='[^[:space:]]+'
-        sed -nE "s/^[[:space:]]*deb$gap((\[[^]]*\]$gap)?$word$gap$suite(-updates|-security)?$gap($word$gap)*main($gap.*)?)\$/$type \1/p" \
-            "$1" | sed -E 's/^([^]]*)\b(arch|architectures)[+-]?=[^] ]*/\1/; s/\[ *\]//'
+        local gap='[[:space:]]+' word='[^[:space:]]+' options places
+        options="(\[[^]]*\]$gap)?$word$gap"
+        places="$suite(-updates|-security)?$gap($word$gap)*main($gap.*)?"
+        sed -nE "s/^[[:space:]]*deb$gap($options$places)\$/$type \1/p" "$1" |
+            sed -E 's/^([^]]*)\b(arch|architectures)[+-]?=[^] ]*/\1/; s/\[ *\]//'
         ;;
     esac
 }
