@@ -208,7 +208,8 @@ wine_start() {
         wine_environment "$bits"
         exec 8>&- 9>"$WINEPREFIX.boot.lock" && flock 9 || exit 1 # One boots it, the others find it booted.
         "$server" -p 9>&- >/dev/null 2>&1 </dev/null
-        timeout 300 "$program" cmd /c exit 0 9>&- >/dev/null 2>&1 </dev/null
+        timeout 300 "$program" cmd /c exit 0 9>&- >/dev/null 2>&1 </dev/null ||
+            { warn "$program doesn't start in $WINEPREFIX: remove whichever is damaged, it is made anew" && exit 1; }
     )
 }
 
