@@ -78,6 +78,15 @@ static inline void sim_os_pause(void)
 }
 
 /*
+ * Stops a debugger here, on this thread: Linux makes SIGTRAP of the instruction, Windows the exception
+ * STATUS_BREAKPOINT. Without a debugger either ends the process. With one the thread goes on when told to.
+ */
+static inline void sim_os_debug_break(void)
+{
+    __asm__ volatile("int3");
+}
+
+/*
  * A full barrier between this thread's earlier stores and its later loads. ThreadSanitizer doesn't model
  * fences, so there it is a sequentially consistent read-modify-write of one word that all such barriers
  * share.

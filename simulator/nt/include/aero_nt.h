@@ -80,6 +80,15 @@ struct aero_nt_breach {
  */
 typedef void aero_nt_breach_fn(void *context, const struct aero_nt_breach *breach);
 
+/*
+ * For a debugger, off at first: with true, each breach of every machine in this process, the referee's and a
+ * stray call's among them, is printed on stderr, callback or not, and then raises SIGTRAP (Windows:
+ * STATUS_BREAKPOINT) on the thread that broke the rule, inside the call that broke it and before the callback.
+ * The driver is up the stack. Without a debugger the process ends there. What aero_nt_destroy finds was done
+ * earlier: there the stack shows the destroy. Any thread, any time.
+ */
+void aero_nt_break_on_breach(bool on);
+
 /* ---- Create and destroy -------------------------------------------------------------------------------- */
 
 enum aero_nt_clock {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The record of broken rules: kept, counted, handed to the callback or printed. Runs on the thread that broke
- * the rule, at whatever IRQL it is; never leaves by longjmp and never aborts.
+ * the rule, at whatever IRQL it is; never leaves by longjmp, never aborts, and stops a debugger on request.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "nt.h"
 
 static _Atomic uint32_t nt_strays;
+static _Atomic bool nt_breaks; /* see aero_nt_break_on_breach */
 
 static void breach_print(const struct aero_nt_breach *breach)
 {
@@ -38,6 +39,7 @@ static void breach_keep(struct aero_nt *nt, const struct aero_nt_breach *breach)
 void nt_breach(struct aero_nt *nt, struct nt_cpu *cpu, const char *rule, const char *clause,
                const char *function, uint64_t value, const char *format, ...)
 {
+    bool breaks = atomic_load_explicit(&nt_breaks, memory_order_relaxed);
     struct aero_nt_breach breach;
     va_list arguments;
 
@@ -52,10 +54,14 @@ void nt_breach(struct aero_nt *nt, struct nt_cpu *cpu, const char *rule, const c
     va_end(arguments);
 
     breach_keep(nt, &breach);
+    if (breaks || (nt->options.breach == NULL && !nt->options.quiet)) {
+        breach_print(&breach);
+    }
+    if (breaks) {
+        sim_os_debug_break(); /* the culprit is a few frames up */
+    }
     if (nt->options.breach != NULL) {
         nt->options.breach(nt->options.breach_context, &breach);
-    } else if (!nt->options.quiet) {
-        breach_print(&breach);
     }
 }
 
@@ -63,6 +69,9 @@ void nt_stray(const char *function)
 {
     if (atomic_fetch_add(&nt_strays, 1) < AERO_NT_BREACHES_KEPT) {
         fprintf(stderr, "nt: NO-CPU: %s: the calling thread is no virtual CPU\n", function);
+    }
+    if (atomic_load_explicit(&nt_breaks, memory_order_relaxed)) {
+        sim_os_debug_break();
     }
 }
 
@@ -74,6 +83,11 @@ bool nt_irql_at_most(struct nt_cpu *cpu, uint8_t irql, const char *function)
     nt_breach(cpu->nt, cpu, "IRQL", "", function, cpu->irql, "called at IRQL %u, allowed up to %u", cpu->irql,
               irql);
     return false;
+}
+
+void aero_nt_break_on_breach(bool on)
+{
+    atomic_store_explicit(&nt_breaks, on, memory_order_relaxed);
 }
 
 uint32_t aero_nt_stray_count(void)
