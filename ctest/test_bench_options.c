@@ -16,6 +16,7 @@
 #include "../bench/src/suggest.c"
 
 #include "temp_file.h"
+#include "test_program.h"
 
 static const struct bench_row small_catalogue[] = {
     {.name = "limit/wake"}, {.name = "mmio/read8"}, {.name = "mmio/read16"}, {.name = "ring/poll/256"}};
@@ -258,7 +259,7 @@ static void test_choose_a_filter_that_matches_nothing_is_refused_with_what_is_ne
     assert_one_line_with("without its )");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_nothing_given_runs_with_defaults),
@@ -278,5 +279,6 @@ int main(void)
         cmocka_unit_test(test_choose_a_filter_that_matches_nothing_is_refused_with_what_is_near),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../bench/src/pattern.c"
+#include "test_program.h"
 
 #ifndef _WIN32
 #include <regex.h>
@@ -196,7 +197,7 @@ static void test_pattern_agrees_with_the_hosts_regcomp(void **state)
 }
 #endif
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pattern_plain_text_matches_anywhere),
@@ -212,5 +213,6 @@ int main(void)
 #endif
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

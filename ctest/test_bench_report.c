@@ -24,6 +24,7 @@
 #endif
 
 #include "temp_file.h"
+#include "test_program.h"
 
 /* ---- The table's figures ---- */
 
@@ -338,7 +339,7 @@ static void test_temporary_files_are_gone_after_cleanup(void **state)
     assert_true(temp_file_size(file) == UINT64_MAX);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_times_have_as_many_digits_as_mean_something),
@@ -354,5 +355,6 @@ int main(void)
         cmocka_unit_test(test_temporary_files_are_gone_after_cleanup),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

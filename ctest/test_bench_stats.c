@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../bench/src/stats.c"
+#include "test_program.h"
 
 #define NEAR 1e-9
 
@@ -149,7 +150,7 @@ static void test_stats_fold_keeps_absent_columns_absent(void **state)
     assert_true(folded.interrupts_per_item < 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stats_rank_of_one_sample_is_that_sample),
@@ -165,5 +166,6 @@ int main(void)
         cmocka_unit_test(test_stats_fold_keeps_absent_columns_absent),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

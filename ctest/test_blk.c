@@ -21,6 +21,7 @@
 #include "os.h"
 #include "ring_driver.h"
 #include "temp_file.h"
+#include "test_program.h"
 
 #ifndef _WIN32
 #include <errno.h>
@@ -1014,7 +1015,7 @@ static void test_blk_random_requests_match_a_shadow(void **state)
 #define RAW_TEST(name) \
     cmocka_unit_test_setup_teardown(name, set_up_raw, tear_down) /* configures, then starts */
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(blk_01_has_one_queue_of_128),
@@ -1076,6 +1077,7 @@ int main(void)
     };
     int failed;
 
+    test_program(argc, argv, tests);
     stepped = true;
     failed = cmocka_run_group_tests_name("blk, stepped", tests, NULL, NULL);
     stepped = false;

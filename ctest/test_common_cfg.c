@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 enum {
     DEVICE_FEATURE_SELECT = 0x00,
@@ -341,7 +342,7 @@ static void com_19_driver_ok_without_features_ok_is_reported_and_does_not_stick(
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(com_01_registers_of_a_fresh_device_read_as_listed),
@@ -362,5 +363,6 @@ int main(void)
         cmocka_unit_test(com_19_driver_ok_without_features_ok_is_reported_and_does_not_stick),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("common configuration", tests, NULL, NULL);
 }

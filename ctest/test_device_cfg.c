@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -320,7 +321,7 @@ static void com_16_reader_that_keeps_to_the_generation_sees_no_torn_value(void *
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(com_21_bytes_are_the_same_by_every_width),
@@ -337,5 +338,6 @@ int main(void)
         cmocka_unit_test(com_16_reader_that_keeps_to_the_generation_sees_no_torn_value),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("device configuration", tests, NULL, NULL);
 }

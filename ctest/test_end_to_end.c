@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "nt_scene.h"
+#include "test_program.h"
 
 #define FOUR_GIB UINT64_C(0x100000000)
 
@@ -451,7 +452,7 @@ static void test_alarm_ring_memory_not_freed_is_found_at_the_end(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_bring_up_loopback_negotiates_and_reads_config),
@@ -474,5 +475,6 @@ int main(void)
         TEST(test_alarm_ring_memory_not_freed_is_found_at_the_end),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("end to end", tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 
 #include "nt_scene.h"
 #include "temp_file.h"
+#include "test_program.h"
 
 #define SECTOR     512u
 #define SECTORS    128u
@@ -220,7 +221,7 @@ static void test_disk_reset_in_flight_gives_each_request_back_once(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(blk_03_capacity_is_read_by_the_driver),
@@ -232,5 +233,6 @@ int main(void)
         TEST(test_disk_reset_in_flight_gives_each_request_back_once),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("end to end, disk", tests, NULL, NULL);
 }

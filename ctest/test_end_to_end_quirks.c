@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "nt_scene.h"
+#include "test_program.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 #define ANY       UINT64_MAX
@@ -386,7 +387,7 @@ static void test_queue_not_enabled_never_reaches_driver_ok(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_removal_at_a_doorbell_in_traffic_hands_all_cookies_back),
@@ -403,5 +404,6 @@ int main(void)
         TEST(test_queue_not_enabled_never_reaches_driver_ok),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("end to end, quirks", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "aero_sim.h"
+#include "test_program.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -355,7 +356,7 @@ static void test_foreign_harness_that_rings_nothing_waits_in_vain(void **state)
     unplug(h);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_foreign_harness_with_a_worker_echoes_resets_and_echoes_again),
@@ -363,5 +364,6 @@ int main(void)
         cmocka_unit_test(test_foreign_harness_that_rings_nothing_waits_in_vain),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("foreign harness", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -363,7 +364,7 @@ static void dma_03_buffer_over_many_regions_mapped_in_any_order_works(void **sta
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_create_without_a_place_for_it_is_refused),
@@ -385,5 +386,6 @@ int main(void)
         cmocka_unit_test(dma_03_buffer_over_many_regions_mapped_in_any_order_works),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("guest memory", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -122,7 +123,7 @@ static void int_03_second_cause_inside_a_report_is_no_second_report(void **state
     assert_false(scene.levels[1]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int_03_fall_hidden_by_a_later_cause_is_reported),
@@ -130,5 +131,6 @@ int main(void)
         cmocka_unit_test(int_03_second_cause_inside_a_report_is_no_second_report),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("INTx order", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -451,7 +452,7 @@ static void pci_14_interrupt_disable_switched_while_causes_come_leaves_the_line_
     close_ticker(target, &queue);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int_01_byte_is_zero_until_a_cause_comes),
@@ -472,5 +473,6 @@ int main(void)
         cmocka_unit_test(pci_14_interrupt_disable_switched_while_causes_come_leaves_the_line_right),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("isr", tests, NULL, NULL);
 }

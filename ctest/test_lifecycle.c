@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -324,7 +325,7 @@ static void test_destroy_works_in_every_state(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_models_are_found_by_index_and_by_name),
@@ -344,5 +345,6 @@ int main(void)
         TEST(test_destroy_works_in_every_state),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("lifecycle", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "../simulator/devices/devices.h"
 #include "ring_driver.h"
+#include "test_program.h"
 
 static bool stepped;
 
@@ -245,7 +246,7 @@ static void pci_02_loopback_identity_is_its_own(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_loopback_room_for_all_echoes_all),
@@ -265,6 +266,7 @@ int main(void)
     };
     int failed;
 
+    test_program(argc, argv, tests);
     stepped = true;
     failed = cmocka_run_group_tests_name("loopback, stepped", tests, NULL, NULL);
     stepped = false;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -458,7 +459,7 @@ static void com_20_fail_before_driver_ok_sets_the_bit_in_silence(void **state)
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_functions_are_called_when_their_time_comes),
@@ -476,5 +477,6 @@ int main(void)
         cmocka_unit_test(com_20_fail_before_driver_ok_sets_the_bit_in_silence),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "nt_fixture.h"
 #include "os.h"
+#include "test_program.h"
 
 static struct nt_fixture machine;
 static KEVENT ping, pong;
@@ -222,7 +223,7 @@ static void test_flush_returns_after_a_dpc_on_the_other_cpu(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_event_state_is_set_cleared_and_read),
@@ -241,5 +242,6 @@ int main(void)
         TEST(test_flush_returns_after_a_dpc_on_the_other_cpu),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

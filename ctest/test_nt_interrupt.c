@@ -13,6 +13,7 @@
 
 #include "nt_fixture.h"
 #include "os.h"
+#include "test_program.h"
 
 #define ISR_OFFSET 0x2000
 
@@ -511,7 +512,7 @@ static void test_two_lines_interrupt_one_cpu_without_loss(void **state)
 #define TEST_SLEEPING(name) cmocka_unit_test_setup_teardown(name, set_up_sleeping, tear_down)
 #define TEST_SPINNING(name) cmocka_unit_test_setup_teardown(name, set_up_spinning, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_interrupt_is_taken_at_the_next_interruption_point),
@@ -544,5 +545,6 @@ int main(void)
         TEST_SPINNING(test_two_lines_interrupt_one_cpu_without_loss),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

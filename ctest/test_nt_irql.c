@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "nt_fixture.h"
+#include "test_program.h"
 
 static struct nt_fixture machine;
 
@@ -209,7 +210,7 @@ static void test_bug_check_with_callback_goes_to_it_and_returns(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_irql_raised_and_lowered_comes_back),
@@ -228,5 +229,6 @@ int main(void)
         TEST(test_bug_check_with_callback_goes_to_it_and_returns),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include "nt_fixture.h"
 #include "os.h"
+#include "test_program.h"
 
 static struct nt_fixture machine;
 
@@ -323,7 +324,7 @@ static void test_breaches_beyond_those_kept_are_counted(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_with_bad_options_is_refused),
@@ -348,5 +349,6 @@ int main(void)
         TEST(test_breaches_beyond_those_kept_are_counted),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

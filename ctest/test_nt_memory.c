@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "nt_fixture.h"
+#include "test_program.h"
 
 #define TAG 0x6F726541u /* "Aero" */
 
@@ -276,7 +277,7 @@ static void test_rtl_compare_memory_counts_equal_bytes(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_contiguous_addresses_are_deterministic_and_reach_devices),
@@ -302,5 +303,6 @@ int main(void)
         TEST(test_rtl_compare_memory_counts_equal_bytes),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

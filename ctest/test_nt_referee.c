@@ -13,6 +13,7 @@
 
 #include "nt_fixture.h"
 #include "os.h"
+#include "test_program.h"
 
 enum {
     DEVICE_FEATURE_SELECT = 0x00,
@@ -408,7 +409,7 @@ static void test_referee_com_21_device_config_unaligned(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_referee_whole_bring_up_has_no_breach),
@@ -438,5 +439,6 @@ int main(void)
         TEST(test_referee_com_21_device_config_unaligned),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "nt_fixture.h"
 #include "os.h"
+#include "test_program.h"
 
 static struct nt_fixture machine;
 static KSPIN_LOCK lock;
@@ -339,7 +340,7 @@ static void test_spinlock_spinning_cpu_takes_interrupts(void **state)
 #define TEST(name)         cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_PATIENT(name) cmocka_unit_test_setup_teardown(name, set_up_patient, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_spinlock_acquired_raises_and_released_lowers),
@@ -360,5 +361,6 @@ int main(void)
         TEST_PATIENT(test_spinlock_spinning_cpu_takes_interrupts),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 
 #include "os.h"
 #include "temp_file.h"
+#include "test_program.h"
 
 #ifndef _WIN32
 #include <sched.h>
@@ -726,7 +727,7 @@ static void test_file_that_may_not_be_opened_is_said(void **state)
 
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_file, tear_down_file)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_thread_joined_has_run),
@@ -771,5 +772,6 @@ int main(void)
 #endif
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("os", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 static uint32_t serve_nothing(void *state, const struct aero_sim_chain *chain)
 {
@@ -323,7 +324,7 @@ static void test_pci_access_that_no_bus_has_reads_ones_and_writes_nowhere(void *
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pci_01_vendor_ids_are_red_hats),
@@ -347,5 +348,6 @@ int main(void)
         cmocka_unit_test(test_pci_access_that_no_bus_has_reads_ones_and_writes_nowhere),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("pci", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 enum {
     STATUS = 0x14,
@@ -209,7 +210,7 @@ static void dma_02_ring_outside_guest_memory_is_reported_and_not_enabled(void **
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(com_11_size_and_notify_off_follow_queue_select),
@@ -222,5 +223,6 @@ int main(void)
         cmocka_unit_test(dma_02_ring_outside_guest_memory_is_reported_and_not_enabled),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("queue configuration", tests, NULL, NULL);
 }

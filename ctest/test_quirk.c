@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -276,7 +277,7 @@ static void test_quirk_queue_enable_strikes_its_queue_alone(void **state)
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quirk_catalogue_names_six_with_clause_and_summary),
@@ -295,5 +296,6 @@ int main(void)
         cmocka_unit_test(test_quirk_queue_enable_strikes_its_queue_alone),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("quirk", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "ring_driver.h"
+#include "test_program.h"
 
 /* clang-format off: README shows the following lines as they stand */
 #include "aero_sim_model.h"
@@ -143,7 +144,7 @@ static void test_readme_model_third_interrupt_lost_comes_again_with_the_fourth(v
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_readme_model_told_twice_adds_up, create, destroy),
@@ -152,5 +153,6 @@ int main(void)
                                         create, destroy),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

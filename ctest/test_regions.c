@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -354,7 +355,7 @@ static void ntf_06_doorbell_with_nothing_new_is_harmless(void **state)
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bar_03_undefined_offsets_read_zero),
@@ -371,5 +372,6 @@ int main(void)
         cmocka_unit_test(ntf_06_doorbell_with_nothing_new_is_harmless),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("regions", tests, name_queues, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -307,7 +308,7 @@ static void rng_01_indices_of_a_queue_of_64_run_round_with_a_worker(void **state
     run_round(64, false);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rng_05_chain_as_long_as_the_queue_is_served),
@@ -328,5 +329,6 @@ int main(void)
         cmocka_unit_test(rng_01_indices_of_a_queue_of_64_run_round_with_a_worker),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("ring, legal", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -383,7 +384,7 @@ static void rng_08_chains_before_the_bad_one_are_completed(void **state)
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rng_08_head_out_of_range_stops_the_queue),
@@ -420,6 +421,7 @@ int main(void)
     };
     int failed;
 
+    test_program(argc, argv, tests);
     stepped = true;
     failed = cmocka_run_group_tests_name("ring vetting, stepped", tests, NULL, NULL);
     stepped = false;

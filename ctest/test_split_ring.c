@@ -3,6 +3,7 @@
  * The driver's split ring beside a device that keeps the rules: memory, chains, publishing, completions,
  * interrupts.
  */
+#include "test_program.h"
 #include "test_split_ring_player.h"
 
 static struct player player;
@@ -511,7 +512,7 @@ static void test_rearm_that_raced_with_a_completion_says_so_until_it_is_reaped(v
     assert_false(AeroVirtioSplitRingRearmInterrupts(&player.ring));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rng_2_layout_of_every_size_has_room_and_alignment),
@@ -553,5 +554,6 @@ int main(void)
                                         open_4, close_queue),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("split_ring", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * The driver's split ring beside a device that lies (RNG-11; quirks 3, 4, 5, 7, 12, 13, 22, 29, 32): each lie
  * poisons the ring with its reason, no cookie comes out twice, and taking back finds every one that is left.
  */
+#include "test_program.h"
 #include "test_split_ring_player.h"
 
 static struct player player;
@@ -459,7 +460,7 @@ static void test_device_that_kept_its_index_over_reset_poisons(void **state)
 
 #define TEST_ON(open, test) cmocka_unit_test_setup_teardown(test, open, close_queue)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST_ON(open_4, rng_11_used_id_of_queue_size_poisons),
@@ -493,5 +494,6 @@ int main(void)
         TEST_ON(open_4, test_device_that_kept_its_index_over_reset_poisons),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("split_ring_hostile", tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "os.h"
+#include "test_program.h"
 
 #define COOKIES      4096u
 #define SEGMENTS_MAX 6u
@@ -380,7 +381,7 @@ static void test_device_on_another_thread_sees_whole_chains_and_gives_them_back(
     free(machine.buffers);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_use_beside_an_honest_device_loses_and_doubles_nothing),
@@ -388,5 +389,6 @@ int main(void)
         cmocka_unit_test(test_device_on_another_thread_sees_whole_chains_and_gives_them_back),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("split_ring_random", tests, print_seed, NULL);
 }

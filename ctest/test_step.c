@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,7 +264,7 @@ static void test_step_same_run_twice_leaves_the_same_trace(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_of_an_idle_device_has_nothing_to_do),
@@ -277,5 +278,6 @@ int main(void)
         cmocka_unit_test(test_step_same_run_twice_leaves_the_same_trace),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("step", tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "nt_traffic.h"
+#include "test_program.h"
 
 #define WAIT_MS 10000u
 #define WAIT_NS (WAIT_MS * UINT64_C(1000000))
@@ -350,17 +351,18 @@ static struct scenario scenarios[] = {
 
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
-int main(void)
+int main(int argc, char **argv)
 {
     const char *chosen = getenv("AERO_SEED");
     struct CMUnitTest tests[SCENARIOS];
 
-    for (size_t i = 0; i < sizeof default_seeds / sizeof default_seeds[0]; i++)
-        print_message("seed 0x%llx\n",
-                      chosen ? strtoull(chosen, NULL, 0) : (unsigned long long)default_seeds[i]);
     memset(tests, 0, sizeof tests);
     for (size_t i = 0; i < SCENARIOS; i++)
         tests[i] = (struct CMUnitTest){
             .name = scenarios[i].name, .test_func = test_stress, .initial_state = &scenarios[i]};
+    test_program(argc, argv, tests);
+    for (size_t i = 0; i < sizeof default_seeds / sizeof default_seeds[0]; i++)
+        print_message("seed 0x%llx\n",
+                      chosen ? strtoull(chosen, NULL, 0) : (unsigned long long)default_seeds[i]);
     return cmocka_run_group_tests_name("stress", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "target.h"
 #include "temp_file.h"
+#include "test_program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,7 +323,7 @@ static void test_trace_written_while_events_come_holds_no_mixed_line(void **stat
     target_close(target);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trace_text_says_what_happened_in_order),
@@ -337,5 +338,6 @@ int main(void)
         cmocka_unit_test(test_trace_written_while_events_come_holds_no_mixed_line),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
 }

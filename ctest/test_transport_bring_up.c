@@ -4,6 +4,7 @@
  * each IRQL that Windows' drivers use, and with the devices' quirks. The referee watches every register
  * access.
  */
+#include "test_program.h"
 #include "test_transport_rig.h"
 
 static struct rig rig;
@@ -398,7 +399,7 @@ static void com_3_selector_sequences_take_the_lock(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_default, close_rig)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(com_19_bring_up_serves_a_chain_and_resets),
@@ -419,5 +420,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(com_3_selector_sequences_take_the_lock, open_quiet, close_rig),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("transport_bring_up", tests, NULL, NULL);
 }

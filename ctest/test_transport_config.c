@@ -3,6 +3,7 @@
  * Device configuration by the transport, over a bank of registers that changes under it: widths, bounds,
  * generations that move, and a device that goes away at any of the accesses.
  */
+#include "test_program.h"
 #include "test_transport_bank.h"
 
 static struct aero_nt *nt;
@@ -171,7 +172,7 @@ static void test_config_of_a_device_that_goes_at_any_access_is_not_connected_or_
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_bank, close_bank)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(com_21_fields_are_read_by_their_own_width),
@@ -184,5 +185,6 @@ int main(void)
         TEST(test_config_of_a_device_that_goes_at_any_access_is_not_connected_or_whole),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("transport_config", tests, NULL, NULL);
 }

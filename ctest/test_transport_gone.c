@@ -3,6 +3,7 @@
  * The device disappears: at each register access of a bring-up in turn, before it, and while memory decoding
  * is off. Every step says DEVICE_NOT_CONNECTED, clears its outputs and waits for nothing (quirks 1 and 59).
  */
+#include "test_program.h"
 #include "test_transport_rig.h"
 
 static struct rig rig;
@@ -169,7 +170,7 @@ static void test_device_gone_with_chains_in_flight_gives_every_cookie_back(void 
     rig_close(&rig);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_device_gone_at_any_access_of_a_bring_up_is_not_connected),
@@ -178,5 +179,6 @@ int main(void)
         cmocka_unit_test(test_device_gone_with_chains_in_flight_gives_every_cookie_back),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("transport_gone", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  * can't be right is refused by name, the accesses are the ones that the contract wants, in its order, and
  * outputs are cleared.
  */
+#include "test_program.h"
 #include "test_transport_bank.h"
 
 #define ACKNOWLEDGE VIRTIO_STATUS_ACKNOWLEDGE
@@ -487,7 +488,7 @@ static void int_1_isr_is_answered_raw_but_all_ones_as_0(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_bank, close_bank)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(com_18_reset_waits_until_the_status_reads_0),
@@ -530,5 +531,6 @@ int main(void)
         TEST(int_1_isr_is_answered_raw_but_all_ones_as_0),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("transport_registers", tests, NULL, NULL);
 }

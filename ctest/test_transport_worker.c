@@ -7,6 +7,7 @@
 #include "test_transport_rig.h"
 
 #include "os.h"
+#include "test_program.h"
 
 #define QUEUES       4
 #define BATCH        24u
@@ -209,7 +210,7 @@ static void com_16_config_that_changes_meanwhile_is_never_torn(void **state)
     rig_close(&rig);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rng_5_direct_chains_through_a_worker_come_back_whole),
@@ -217,5 +218,6 @@ int main(void)
         cmocka_unit_test(com_16_config_that_changes_meanwhile_is_never_torn),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("transport_worker", tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 
 #include "aero_sim_model.h"
 #include "nt_traffic.h"
+#include "test_program.h"
 
 #define WAIT_MS        15000u
 #define WAIT_100NS     (WAIT_MS * INT64_C(10000))
@@ -365,7 +366,7 @@ static void test_wake_events_between_cpus_are_never_lost(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wake_doorbell_and_interrupt_on_one_cpu_are_never_lost),
@@ -375,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_wake_events_between_cpus_are_never_lost),
     };
 
+    test_program(argc, argv, tests);
     if (getenv("AERO_SEED"))
         seed = strtoull(getenv("AERO_SEED"), NULL, 0);
     print_message("seed 0x%llx\n", (unsigned long long)seed);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -406,7 +407,7 @@ static void test_worker_sleeps_again_once_polled_devices_are_gone(void **state)
     close_with(target, &queue);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worker_create_of_bad_arguments_is_refused),
@@ -426,5 +427,6 @@ int main(void)
         cmocka_unit_test(test_worker_sleeps_again_once_polled_devices_are_gone),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("worker", tests, name_queues, NULL);
 }

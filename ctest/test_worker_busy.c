@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "target.h"
+#include "test_program.h"
 
 #include <string.h>
 
@@ -340,7 +341,7 @@ static void test_wake_from_a_models_thread_is_legal_from_open_to_close(void **st
     close_slow(target, &queue);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_behind_a_doorbell_lets_it_be_served),
@@ -354,5 +355,6 @@ int main(void)
         cmocka_unit_test(test_wake_from_a_models_thread_is_legal_from_open_to_close),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("worker, busy", tests, NULL, NULL);
 }
