@@ -87,9 +87,9 @@ debian_sources() {
     die "apt has no entry for Debian $codename that a package could come from"
 }
 
-# private_apt [option...] COMMAND...: apt-get with lists and a cache of its own.
+# private_apt [option...] COMMAND...: apt-get with lists and a cache of its own, for half an hour at most.
 private_apt() {
-    apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/sources" \
+    timeout --foreground -k 10 1800 apt-get -q "${apt_patience[@]}" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/sources" \
         -o Dir::State::lists="$work/lists" -o Dir::Cache="$work" -o Dir::Cache::archives="$work/archives" \
         -o APT::Sandbox::User="$(id -un)" "$@"
 }

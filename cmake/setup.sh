@@ -62,7 +62,7 @@ wine_server() {
     return 1
 }
 
-# needs: whether the machine has the thing named. packages: where Debian keeps it.
+# needs: whether the machine has the thing named. title: what people call it. packages: where Debian keeps it.
 needs() {
     case $1 in
     gcc) compiles gcc ;;
@@ -85,7 +85,23 @@ needs() {
     # What the private copy of 32-bit Wine lives on.
     libc-i386) [ -e /lib/ld-linux.so.2 ] ;;
     wine64) wine_program 64 >/dev/null && wine_server 64 >/dev/null ;;
+    gdb) have gdb ;;
     *) return 1 ;;
+    esac
+}
+
+title() {
+    case $1 in
+    gcc-asan | clang-asan) say "${1%-*}'s address sanitizer" ;;
+    gcc-tsan | clang-tsan) say "${1%-*}'s thread sanitizer" ;;
+    cmocka) say CMocka ;;
+    mkfs) say mkfs.ext4 ;;
+    gcc-m32) say "gcc -m32" ;;
+    mingw64) say x86_64-w64-mingw32-gcc ;;
+    mingw32) say i686-w64-mingw32-gcc ;;
+    libc-i386) say "the 32-bit C library" ;;
+    wine64) say "64-bit Wine" ;;
+    *) say "$1" ;;
     esac
 }
 
@@ -107,6 +123,7 @@ packages() {
     dpkg-deb) say dpkg ;;
     libc-i386) say libc6-i386 ;;
     wine64) say wine64 wine ;;
+    gdb) say gdb ;;
     esac
 }
 
@@ -122,39 +139,68 @@ missing() {
     say "${lacks[*]-}"
 }
 
-# install_missing NEED...: installs what the machine lacks, and asks the archive nothing where it lacks nothing.
-# Says why and returns 1 where it can't; the caller judges what to do without.
-install_missing() {
-    local lacks need as_root=() wanted=() log
-    read -ra lacks <<<"$(missing "$@")"
-    ((${#lacks[@]})) || return 0
-    for need in "${lacks[@]}"; do
-        read -ra need <<<"$(packages "$need")"
-        wanted+=("${need[@]}")
-    done
-    mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)
+# packages_of NEED...: the packages of all of them, each once, on one line.
+packages_of() {
+    local need
+    for need in "$@"; do packages "$need"; done | tr -s ' ' '\n' | awk '!seen[$0]++' | paste -sd ' '
+}
+
+# lack NEED...: the sentence about what is missing that tells what to install.
+lack() {
+    local need titles=() verb=is but=" and could not be installed"
+    for need in "$@"; do titles+=("$(title "$need")"); done
+    (($# == 1)) || verb=are
+    [ -z "${AERO_NO_INSTALL-}" ] || but=
+    say "$(printf '%s\n' "${titles[@]}" | paste -sd , | sed 's/,/, /g') $verb missing$but: install" \
+        "$(packages_of "$@" | sed 's/ /, /g') (Debian)"
+}
+
+# An archive that doesn't answer is given up.
+apt_patience=(-o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+
+# install_packages PACKAGE...: as root. Downloads end in bounded time, and only what came whole is installed: a stopped
+# dpkg would leave a broken machine, so that part is left to end by itself.
+install_packages() {
+    local as_root=() log status=0
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qy "${apt_patience[@]}" -o DPkg::Lock::Timeout=300)
     if ! have apt-get; then
-        warn "missing: ${lacks[*]}; no apt-get here: please install them"
+        warn "nothing is installed: there is no apt-get here"
         return 1
     fi
     if [ "$(id -u)" != 0 ]; then
         if ! have sudo || ! sudo -n true 2>/dev/null; then
-            warn "missing: ${lacks[*]}; not root, and no sudo without a password: apt-get install ${wanted[*]}"
+            warn "nothing is installed: not root, and no sudo without a password"
             return 1
         fi
         as_root=(sudo -n)
     fi
-    say "installing: ${wanted[*]}"
-    log=$(mktemp)
-    if ! { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q update &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 \
-            install --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1 </dev/null; then
+    say "installing: $*"
+    log=$(mktemp) || return 1
+    {
+        "${as_root[@]}" timeout --foreground -k 10 300 "${apt[@]}" update &&
+            "${as_root[@]}" timeout --foreground -k 10 1800 "${apt[@]}" install --no-install-recommends \
+                --download-only "$@" &&
+            "${as_root[@]}" "${apt[@]}" install --no-install-recommends "$@"
+    } >"$log" 2>&1 </dev/null || status=1
+    if ((status)); then
         tail -n 20 "$log" >&2
-        warn "apt-get could not install: ${wanted[*]}"
+        warn "apt-get could not install: $*"
     fi
     rm -f "$log"
+    return $status
+}
+
+# install_missing NEED...: installs what the machine lacks, and asks the archive nothing where it lacks nothing, nor
+# with AERO_NO_INSTALL. Says why and returns 1 where something is missing still; the caller judges what to do without.
+install_missing() {
+    local lacks wanted
     read -ra lacks <<<"$(missing "$@")"
-    ((${#lacks[@]} == 0)) || { warn "still missing: ${lacks[*]}" && return 1; }
+    ((${#lacks[@]})) || return 0
+    [ -z "${AERO_NO_INSTALL-}" ] || return 1
+    read -ra wanted <<<"$(packages_of "${lacks[@]}")"
+    install_packages "${wanted[@]}" || return 1
+    read -ra lacks <<<"$(missing "$@")"
+    ((${#lacks[@]} == 0))
 }
 
 # ---- building a preset --------------------------------------------------------------------------------------------
