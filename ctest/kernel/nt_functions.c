@@ -15,6 +15,7 @@ typedef struct _DEVICE {
     KSPIN_LOCK Lock;
     KDPC Dpc;
     KEVENT Event;
+    KTIMER Timer;
     PKINTERRUPT Interrupt;
     volatile LONG Count;
 } DEVICE;
@@ -100,6 +101,20 @@ static ULONG TryWaits(DEVICE *Device)
     return Sum + Time.LowPart;
 }
 
+static ULONG TryTimers(DEVICE *Device)
+{
+    LARGE_INTEGER Due;
+    ULONG Sum = 0;
+
+    Due.QuadPart = -10000;
+    KeInitializeTimer(&Device->Timer);
+    KeInitializeTimerEx(&Device->Timer, SynchronizationTimer);
+    Sum += KeSetTimer(&Device->Timer, Due, &Device->Dpc);
+    Sum += KeSetTimerEx(&Device->Timer, Due, 100, &Device->Dpc);
+    Sum += (ULONG)KeWaitForSingleObject(&Device->Timer, Executive, KernelMode, FALSE, NULL);
+    return Sum + KeReadStateTimer(&Device->Timer) + KeCancelTimer(&Device->Timer);
+}
+
 static ULONG TryInterrupts(DEVICE *Device)
 {
     KIRQL Old;
@@ -168,6 +183,6 @@ static ULONG TryMachine(PUCHAR Buffer)
 ULONG DeviceTryAll(DEVICE *Device, PUCHAR Buffer)
 {
     TryIrql(Device);
-    return TryRegisters(Device, Buffer) + TryWaits(Device) + TryInterrupts(Device) + TryMemory(Buffer) +
-           TryMachine(Buffer);
+    return TryRegisters(Device, Buffer) + TryWaits(Device) + TryTimers(Device) + TryInterrupts(Device) +
+           TryMemory(Buffer) + TryMachine(Buffer);
 }

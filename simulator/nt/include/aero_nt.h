@@ -27,6 +27,7 @@ extern "C" {
 #define AERO_NT_DEVICES_MAX   32u
 #define AERO_NT_LINES_MAX     8u   /* interrupt lines; line n has IRQL 4 + n */
 #define AERO_NT_MAPPINGS_MAX  256u /* MmMapIoSpace at a time */
+#define AERO_NT_TIMERS_MAX    256u /* KTIMERs set at a time */
 #define AERO_NT_BREACHES_KEPT 64u
 
 #define AERO_NT_RAM_LOW_GPA  UINT64_C(0x00100000)
@@ -56,11 +57,13 @@ struct aero_nt;
  *   PHYSICAL-ADDRESS     MmGetPhysicalAddress of what isn't contiguous memory
  *   IO-MAPPING           MmMapIoSpace of what is no BAR, or MmUnmapIoSpace of what isn't mapped
  *   REGISTER-ADDRESS     a register access outside every mapping
+ *   TIMER-LIMIT          more than AERO_NT_TIMERS_MAX timers set at a time
  *   ARGUMENT             nonsense where the DDK allows none
  *   NO-CPU               the thread is no virtual CPU; counted to no machine, see aero_nt_stray_count
  *   CPU-LEFT             a CPU left above PASSIVE_LEVEL, or a machine destroyed with a CPU entered
  *   LEAK-LOCK            a CPU left with a lock held
- *   LEAK-CONTIGUOUS, LEAK-POOL, LEAK-MAPPING, LEAK-INTERRUPT, LEAK-DPC, LEAK-DEVICE     found by destroy
+ *   LEAK-CONTIGUOUS, LEAK-POOL, LEAK-MAPPING, LEAK-INTERRUPT, LEAK-TIMER, LEAK-DPC, LEAK-DEVICE
+ *                        found by destroy
  *   BUGCHECK, ASSERT     the driver's own
  * The referee's rules have the clause's id as their name, and the clause filled in.
  */
@@ -93,7 +96,7 @@ void aero_nt_break_on_breach(bool on);
 
 enum aero_nt_clock {
     AERO_NT_CLOCK_REAL,    /* stalls spin and delays sleep, with interrupts taken meanwhile */
-    AERO_NT_CLOCK_VIRTUAL, /* both return at once, having moved the clock on; still interruption points */
+    AERO_NT_CLOCK_VIRTUAL, /* both return at once, having moved the clock from timer to timer */
 };
 
 struct aero_nt_options {

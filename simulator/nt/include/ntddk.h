@@ -9,8 +9,8 @@
  * it may be called; a call that breaks a rule is reported to the machine (rule names in aero_nt.h) and then
  * does the least harmful thing.
  *
- * "Interruption point" below: a call at which the virtual CPU takes a pending device interrupt, if its IRQL
- * lets it.
+ * "Interruption point" below: a call at which the virtual CPU takes a pending device interrupt, and timers
+ * that are due, if its IRQL lets it. Register accesses look for timers only every now and then.
  */
 #ifndef AERO_NT_NTDDK_H
 #define AERO_NT_NTDDK_H
@@ -93,6 +93,18 @@ typedef union _LARGE_INTEGER {
     } u;
     LONGLONG QuadPart;
 } LARGE_INTEGER, *PLARGE_INTEGER, PHYSICAL_ADDRESS, *PPHYSICAL_ADDRESS;
+
+typedef union _ULARGE_INTEGER {
+    __extension__ struct {
+        ULONG LowPart;
+        ULONG HighPart;
+    };
+    struct {
+        ULONG LowPart;
+        ULONG HighPart;
+    } u;
+    ULONGLONG QuadPart;
+} ULARGE_INTEGER, *PULARGE_INTEGER;
 
 typedef struct _LIST_ENTRY {
     struct _LIST_ENTRY *Flink;
@@ -368,7 +380,7 @@ BOOLEAN NTAPI KeRemoveQueueDpc(PRKDPC Dpc);
 /* PASSIVE_LEVEL. Returns when every DPC queued so far, on any CPU, has run. */
 VOID NTAPI KeFlushQueuedDpcs(VOID);
 
-/* ---- Events and waits ---------------------------------------------------------------------------------- */
+/* ---- Events -------------------------------------------------------------------------------------------- */
 
 typedef enum _EVENT_TYPE { NotificationEvent, SynchronizationEvent } EVENT_TYPE;
 typedef enum _KWAIT_REASON { Executive = 0, DelayExecution = 4, UserRequest = 6 } KWAIT_REASON;
@@ -400,10 +412,55 @@ VOID NTAPI KeClearEvent(PRKEVENT Event);
 LONG NTAPI KeResetEvent(PRKEVENT Event);
 LONG NTAPI KeReadStateEvent(PRKEVENT Event);
 
+/* ---- Timers -------------------------------------------------------------------------------------------- */
 /*
- * Object is a KEVENT. Timeout in 100 ns, negative: from now, NULL: for ever (bounded by the machine's
- * max_wait_ns). Up to APC_LEVEL, or DISPATCH_LEVEL with a timeout of zero; with no spin lock held. The
- * time-out is real time, whatever the machine's clock: who sets the event may be another thread.
+ * A timer that is set belongs to the CPU that set it. Once it is due it expires at that CPU's next
+ * interruption point below DISPATCH_LEVEL (a CPU that waits wakes for it): it is signalled, and its DPC is
+ * queued to that CPU. It must stay where it is until it has expired or is cancelled.
+ */
+typedef enum _TIMER_TYPE { NotificationTimer, SynchronizationTimer } TIMER_TYPE;
+
+typedef struct _KTIMER {
+    DISPATCHER_HEADER Header;
+    ULARGE_INTEGER DueTime; /* this and what follows is the real one's layout; nobody reads it here */
+    LIST_ENTRY TimerListEntry;
+    struct _KDPC *Dpc;
+#ifndef __i386__
+    ULONG Processor;
+#endif
+    ULONG Period;
+} KTIMER, *PKTIMER, *PRKTIMER;
+
+/* Any IRQL, any thread; the timer isn't set. KeInitializeTimer makes a NotificationTimer. */
+VOID NTAPI KeInitializeTimer(PKTIMER Timer);
+VOID NTAPI KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type);
+
+/*
+ * DISPATCH_LEVEL, all of the following. Setting clears the signal, and sets anew what is set already: TRUE.
+ * DueTime in 100 ns, negative: from now, else a system time; one that has gone by expires inside the call.
+ * Period in ms, 0: once; a periodic timer stays in step with its first due time, and periods that went by
+ * while it couldn't expire count as one. Dpc NULL: none. Both are interruption points.
+ */
+BOOLEAN NTAPI KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PRKDPC Dpc);
+BOOLEAN NTAPI KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PRKDPC Dpc);
+
+/*
+ * TRUE: it was set and won't expire; a periodic one always is. Leaves the signal, and a DPC that is queued,
+ * as they are: KeRemoveQueueDpc or KeFlushQueuedDpcs sees to that one.
+ */
+BOOLEAN NTAPI KeCancelTimer(PKTIMER Timer);
+
+/* Is it signalled? Interruption point. */
+BOOLEAN NTAPI KeReadStateTimer(PKTIMER Timer);
+
+/* ---- Waits --------------------------------------------------------------------------------------------- */
+
+/*
+ * Object is a KEVENT or a KTIMER. Timeout in 100 ns, negative: from now, NULL: for ever (bounded by the
+ * machine's max_wait_ns). Up to APC_LEVEL, or DISPATCH_LEVEL with a timeout of zero; with no spin lock held.
+ * The time-out is real time, whatever the machine's clock, for who signals the object may be another thread;
+ * a virtual clock moves by the time-out once it is over, and meanwhile to each timer that is due by then. But
+ * a wait for a timer that is set moves a virtual clock at once, as a delay does.
  * STATUS_SUCCESS or STATUS_TIMEOUT. Interruption point throughout.
  */
 NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,

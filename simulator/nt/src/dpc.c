@@ -81,10 +81,31 @@ VOID NTAPI KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID
     Dpc->DeferredContext = DeferredContext;
 }
 
+bool nt_dpc_queue(struct nt_cpu *cpu, PRKDPC dpc, PVOID argument1, PVOID argument2)
+{
+    PVOID expected = NULL;
+    bool queued;
+
+    sim_os_lock_acquire(&cpu->dpc_lock);
+    /* Acquire pairs with Q. */
+    queued = __atomic_compare_exchange_n(&dpc->DpcData, &expected, (PVOID)cpu, false, __ATOMIC_ACQUIRE,
+                                         __ATOMIC_RELAXED);
+    if (queued) {
+        dpc->SystemArgument1 = argument1;
+        dpc->SystemArgument2 = argument2;
+        dpc->DpcListEntry.Flink = &cpu->dpcs;
+        dpc->DpcListEntry.Blink = cpu->dpcs.Blink;
+        cpu->dpcs.Blink->Flink = &dpc->DpcListEntry;
+        cpu->dpcs.Blink = &dpc->DpcListEntry;
+        dpc_count_add(cpu, 1);
+    }
+    sim_os_lock_release(&cpu->dpc_lock);
+    return queued;
+}
+
 BOOLEAN NTAPI KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
 {
     struct nt_cpu *cpu = nt_cpu_current(__func__);
-    PVOID expected = NULL;
     bool queued;
 
     if (cpu == NULL) {
@@ -94,20 +115,7 @@ BOOLEAN NTAPI KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemAr
         NT_BREACH(cpu, "ARGUMENT", 0, "the DPC has no routine: initialised?");
         return FALSE;
     }
-    sim_os_lock_acquire(&cpu->dpc_lock);
-    /* Acquire pairs with Q. */
-    queued = __atomic_compare_exchange_n(&Dpc->DpcData, &expected, (PVOID)cpu, false, __ATOMIC_ACQUIRE,
-                                         __ATOMIC_RELAXED);
-    if (queued) {
-        Dpc->SystemArgument1 = SystemArgument1;
-        Dpc->SystemArgument2 = SystemArgument2;
-        Dpc->DpcListEntry.Flink = &cpu->dpcs;
-        Dpc->DpcListEntry.Blink = cpu->dpcs.Blink;
-        cpu->dpcs.Blink->Flink = &Dpc->DpcListEntry;
-        cpu->dpcs.Blink = &Dpc->DpcListEntry;
-        dpc_count_add(cpu, 1);
-    }
-    sim_os_lock_release(&cpu->dpc_lock);
+    queued = nt_dpc_queue(cpu, Dpc, SystemArgument1, SystemArgument2);
     if (NT_UNLIKELY(queued && cpu->irql < DISPATCH_LEVEL)) {
         nt_service(cpu);
     }

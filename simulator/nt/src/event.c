@@ -1,40 +1,41 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Events and waits. A waiting CPU looks at its pending word and at the event for spin_ns, then its thread
- * sleeps on the pending word; an interrupt or KeSetEvent by another CPU wakes it, it takes interrupts and
- * DPCs and looks again.
+ * Events, and waits for events and timers. A waiting CPU looks at its pending word and at the object for
+ * spin_ns, then its thread sleeps on the pending word, at most until one of its timers is due; an interrupt,
+ * or another CPU that signals the object, wakes it. It takes interrupts, timers and DPCs and looks again.
  *
  * No wake-up is lost. Against an interrupt there is one word: the sleeper changes it from NT_IDLE to
  * NT_SLEEPING (Z), the waker exchanges it for NT_PENDING (K in nt.h): whoever comes second sees the first.
- * Against KeSetEvent there are two words, as in Dekker's protocol, all sequentially consistent: the sleeper
- * writes waiting_on (W1) and then reads the event (W2), the setter writes the event (S1) and then reads
- * waiting_on (S2): at least one sees the other.
+ * Against KeSetEvent, and a timer that expires on another CPU, there are two words, as in Dekker's protocol,
+ * all sequentially consistent: the sleeper writes waiting_on (W1) and then reads the signal state (W2), the
+ * setter writes the signal state (S1) and then reads waiting_on (S2): at least one sees the other.
  */
 #include "nt.h"
 
 #define NT_ROUNDS_BETWEEN_CLOCKS 64u
 
-static bool event_take(PRKEVENT event)
+/* Of an event or a timer. */
+static bool object_take(DISPATCHER_HEADER *object)
 {
     /* Acquire pairs with S1: what the setter did before is seen after the wait. */
-    if (__atomic_load_n(&event->Header.SignalState, __ATOMIC_ACQUIRE) == 0) {
+    if (__atomic_load_n(&object->SignalState, __ATOMIC_ACQUIRE) == 0) {
         return false;
     }
-    if (event->Header.Type == NotificationEvent) {
+    if (object->Type == NotificationEvent || object->Type == NT_NOTIFICATION_TIMER) {
         return true;
     }
-    return __atomic_exchange_n(&event->Header.SignalState, 0, __ATOMIC_ACQ_REL) != 0;
+    return __atomic_exchange_n(&object->SignalState, 0, __ATOMIC_ACQ_REL) != 0;
 }
 
-static void cpu_sleep(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns)
+static void cpu_sleep(struct nt_cpu *cpu, const DISPATCHER_HEADER *object, uint64_t ns)
 {
     uint32_t expected = NT_IDLE;
 
-    atomic_store_explicit(&cpu->waiting_on, (uintptr_t)event, memory_order_seq_cst); /* W1 */
+    atomic_store_explicit(&cpu->waiting_on, (uintptr_t)object, memory_order_seq_cst); /* W1 */
     /* Z */
     if (atomic_compare_exchange_strong_explicit(&cpu->pending, &expected, NT_SLEEPING, memory_order_seq_cst,
                                                 memory_order_relaxed)) {
-        if (event == NULL || __atomic_load_n(&event->Header.SignalState, __ATOMIC_SEQ_CST) == 0) { /* W2 */
+        if (object == NULL || __atomic_load_n(&object->SignalState, __ATOMIC_SEQ_CST) == 0) { /* W2 */
             cpu->counters.sleeps++;
             sim_os_wait(&cpu->pending, NT_SLEEPING, ns);
         }
@@ -46,18 +47,61 @@ static void cpu_sleep(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns)
     atomic_store_explicit(&cpu->waiting_on, 0, memory_order_relaxed);
 }
 
-bool nt_block(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns)
+/* A wait under way; times are the host's. */
+struct block {
+    uint64_t ns;
+    uint64_t began_ns; /* 0: the clock has not been looked at */
+    uint64_t deadline_ns;
+    uint64_t spin_end_ns;
+    uint64_t passed_ns; /* of the wait, on the virtual clock */
+};
+
+static void block_begin(struct nt_cpu *cpu, struct block *block, uint64_t now_ns)
+{
+    block->began_ns = now_ns;
+    block->deadline_ns = block->ns < UINT64_MAX - now_ns ? now_ns + block->ns : UINT64_MAX;
+    block->spin_end_ns = now_ns + cpu->nt->options.spin_ns;
+}
+
+/*
+ * How long the CPU may sleep until one of its timers is due; 0: one was, and has expired. Who ends a wait may
+ * be another thread, which needs the host's time: so the virtual clock follows that, a timer at a time.
+ */
+static uint64_t block_timers(struct nt_cpu *cpu, struct block *block, uint64_t now_ns)
+{
+    uint64_t left = nt_timers_left_ns(cpu);
+    uint64_t unpassed = now_ns < block->deadline_ns ? now_ns - block->began_ns : block->ns;
+
+    if (cpu->nt->options.clock == AERO_NT_CLOCK_REAL) {
+        if (left == 0) {
+            nt_service(cpu);
+        }
+        return left;
+    }
+    unpassed -= block->passed_ns;
+    if (left > unpassed) {
+        return left - unpassed;
+    }
+    nt_clock_pass(cpu, left);
+    block->passed_ns += left;
+    return 0;
+}
+
+/*
+ * Until the object is taken (true) or ns have passed since the call (false), which the virtual clock then has
+ * too. object NULL: only the latter.
+ */
+static bool cpu_block(struct nt_cpu *cpu, DISPATCHER_HEADER *object, uint64_t ns)
 {
     uint32_t spin_ns = cpu->nt->options.spin_ns;
-    uint64_t deadline_ns = 0;
-    uint64_t spin_end_ns = 0;
+    struct block block = {.ns = ns};
     uint32_t rounds = 0;
 
     for (;;) {
-        uint64_t now_ns;
+        uint64_t now_ns, quiet_ns;
 
-        nt_interruption_point(cpu);
-        if (event != NULL && event_take(event)) {
+        nt_interruption_point_often(cpu);
+        if (object != NULL && object_take(object)) {
             return true;
         }
         /*
@@ -69,16 +113,62 @@ bool nt_block(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns)
             continue;
         }
         now_ns = sim_os_now_ns();
-        if (deadline_ns == 0) {
-            deadline_ns = ns < UINT64_MAX - now_ns ? now_ns + ns : UINT64_MAX;
-            spin_end_ns = now_ns + spin_ns;
+        if (block.began_ns == 0) {
+            block_begin(cpu, &block, now_ns);
         }
-        if (now_ns >= deadline_ns) {
-            return false;
+        quiet_ns = block_timers(cpu, &block, now_ns);
+        if (quiet_ns == 0) {
+            continue;
         }
-        if (now_ns >= spin_end_ns) {
-            cpu_sleep(cpu, event, deadline_ns - now_ns);
-            spin_end_ns = spin_ns != 0 ? sim_os_now_ns() + spin_ns : 0;
+        if (now_ns >= block.deadline_ns) {
+            break;
+        }
+        if (now_ns >= block.spin_end_ns) {
+            uint64_t left_ns = block.deadline_ns - now_ns;
+
+            cpu_sleep(cpu, object, left_ns < quiet_ns ? left_ns : quiet_ns);
+            block.spin_end_ns = spin_ns != 0 ? sim_os_now_ns() + spin_ns : 0;
+        }
+    }
+    if (cpu->nt->options.clock == AERO_NT_CLOCK_VIRTUAL) {
+        nt_clock_pass(cpu, ns - block.passed_ns);
+    }
+    return false;
+}
+
+/*
+ * A wait for a timer that is set is a delay until it is due, so the virtual clock moves as in a delay.
+ * Answers by how much: at most ns, and less where the timer is cancelled on the way or is another CPU's to
+ * expire.
+ */
+static uint64_t timer_await(struct nt_cpu *cpu, DISPATCHER_HEADER *timer, uint64_t ns)
+{
+    uint64_t passed = 0;
+    uint64_t step;
+
+    do {
+        uint64_t left = nt_timer_left_ns(cpu->nt, timer);
+
+        if (left == UINT64_MAX || __atomic_load_n(&timer->SignalState, __ATOMIC_ACQUIRE) != 0) {
+            break;
+        }
+        step = left < ns - passed ? left : ns - passed;
+        nt_clock_pass(cpu, step);
+        passed += step;
+    } while (step != 0);
+    return passed;
+}
+
+void nt_waiters_kick(struct nt_cpu *self, const void *object)
+{
+    uint32_t number;
+
+    for (number = 0; number < self->nt->options.cpu_count; number++) {
+        struct nt_cpu *cpu = &self->nt->cpus[number];
+
+        if (cpu != self &&
+            atomic_load_explicit(&cpu->waiting_on, memory_order_seq_cst) == (uintptr_t)object) { /* S2 */
+            nt_cpu_kick(cpu);
         }
     }
 }
@@ -105,17 +195,8 @@ LONG NTAPI KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
         NT_BREACH(self, "ARGUMENT", Wait, "Wait must be FALSE");
     }
     old = __atomic_exchange_n(&Event->Header.SignalState, 1, __ATOMIC_SEQ_CST); /* S1 */
-    if (old == 0 && self->nt->options.cpu_count > 1) {
-        uint32_t number;
-
-        for (number = 0; number < self->nt->options.cpu_count; number++) {
-            struct nt_cpu *cpu = &self->nt->cpus[number];
-
-            if (cpu != self &&
-                atomic_load_explicit(&cpu->waiting_on, memory_order_seq_cst) == (uintptr_t)Event) { /* S2 */
-                nt_cpu_kick(cpu);
-            }
-        }
+    if (old == 0) {
+        nt_waiters_kick(self, Event);
     }
     nt_interruption_point(self);
     return old;
@@ -165,7 +246,8 @@ NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPRO
                                      BOOLEAN Alertable, PLARGE_INTEGER Timeout)
 {
     struct nt_cpu *cpu = nt_cpu_current(__func__);
-    PRKEVENT event = Object;
+    DISPATCHER_HEADER *object = Object;
+    uint64_t passed_ns = 0;
     uint64_t ns;
 
     UNREFERENCED_PARAMETER(WaitReason);
@@ -174,27 +256,29 @@ NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPRO
     if (cpu == NULL) {
         return STATUS_TIMEOUT;
     }
-    if (event->Header.Type > SynchronizationEvent) {
-        NT_BREACH(cpu, "ARGUMENT", event->Header.Type, "the object is no initialised KEVENT");
+    if (object->Type > SynchronizationEvent && object->Type != NT_NOTIFICATION_TIMER &&
+        object->Type != NT_SYNCHRONIZATION_TIMER) {
+        NT_BREACH(cpu, "ARGUMENT", object->Type, "the object is no initialised KEVENT or KTIMER");
         return STATUS_INVALID_PARAMETER;
     }
     ns = Timeout != NULL ? nt_timeout_ns(cpu->nt, Timeout->QuadPart) : cpu->nt->options.max_wait_ns;
     if (Timeout != NULL && Timeout->QuadPart == 0) {
         nt_irql_at_most(cpu, DISPATCH_LEVEL, __func__);
         nt_interruption_point(cpu);
-        return event_take(event) ? STATUS_SUCCESS : STATUS_TIMEOUT;
+        return object_take(object) ? STATUS_SUCCESS : STATUS_TIMEOUT;
     }
     if (!wait_allowed(cpu, __func__)) {
-        return event_take(event) ? STATUS_SUCCESS : STATUS_TIMEOUT;
+        return object_take(object) ? STATUS_SUCCESS : STATUS_TIMEOUT;
     }
-    if (nt_block(cpu, event, ns)) {
+    if (cpu->nt->options.clock == AERO_NT_CLOCK_VIRTUAL) {
+        passed_ns = timer_await(cpu, object, Timeout != NULL ? ns : UINT64_MAX);
+    }
+    if (cpu_block(cpu, object, Timeout != NULL ? ns - passed_ns : ns)) {
         return STATUS_SUCCESS;
     }
     if (Timeout == NULL) {
-        NT_BREACH(cpu, "WAIT-FOREVER", (uintptr_t)event,
-                  "nobody set the event within the machine's max_wait_ns");
-    } else if (cpu->nt->options.clock == AERO_NT_CLOCK_VIRTUAL) {
-        nt_clock_advance(cpu->nt, ns);
+        NT_BREACH(cpu, "WAIT-FOREVER", (uintptr_t)object,
+                  "nobody signalled the object within the machine's max_wait_ns");
     }
     return STATUS_TIMEOUT;
 }
@@ -213,10 +297,9 @@ NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertabl
     cpu->counters.delays++;
     cpu->counters.delayed_ns += ns;
     if (cpu->nt->options.clock == AERO_NT_CLOCK_REAL) {
-        nt_block(cpu, NULL, ns);
+        cpu_block(cpu, NULL, ns);
     } else {
-        nt_clock_advance(cpu->nt, ns);
-        nt_interruption_point(cpu);
+        nt_clock_pass(cpu, ns);
         sim_os_yield();
     }
     nt_interruption_point(cpu);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * IRQL of a virtual CPU, and what happens when it drops: pending interrupts above the new level are taken,
- * then, below DISPATCH_LEVEL, queued DPCs run. All on the CPU's own thread.
+ * then, below DISPATCH_LEVEL, timers expire and queued DPCs run. All on the CPU's own thread.
  */
 #include "nt.h"
 
@@ -19,6 +19,9 @@ void nt_service(struct nt_cpu *cpu)
         }
         if (pending != NT_IDLE || cpu->deferred) {
             nt_interrupts_take(cpu);
+        }
+        if (cpu->irql < DISPATCH_LEVEL && (cpu->watched & NT_WATCH_TIMERS) != 0) {
+            nt_timers_expire(cpu);
         }
         if (cpu->irql < DISPATCH_LEVEL && atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0) {
             nt_dpcs_run(cpu);
@@ -43,6 +46,7 @@ void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function)
     }
     cpu->irql = irql;
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE || cpu->deferred ||
+                    (cpu->watched & NT_WATCH_TIMERS) != 0 ||
                     atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0)) {
         nt_service(cpu);
     }

@@ -53,7 +53,8 @@ static void cpus_init(struct aero_nt *nt)
         cpu->number = number;
         cpu->arena = (uintptr_t)nt->arena;
         cpu->mappings = nt->mappings;
-        cpu->referee = nt->options.referee;
+        cpu->watched = nt->options.referee ? NT_WATCH_REFEREE : 0;
+        cpu->timer_due_ns = UINT64_MAX;
         cpu->dpcs.Flink = &cpu->dpcs;
         cpu->dpcs.Blink = &cpu->dpcs;
     }
@@ -363,6 +364,7 @@ uint32_t aero_nt_destroy(struct aero_nt *nt)
         return 0;
     }
     cpus_judge(nt);
+    nt_timers_judge(nt);
     nt_interrupts_judge(nt);
     nt_mappings_judge(nt);
     nt_pool_destroy(nt);

@@ -6,7 +6,8 @@
  * Who writes what: a virtual CPU's private part belongs to the thread that entered it, without locks. Across
  * threads there are `pending` and `waiting_on` (wake-up), the DPC queue (its lock), a line's service routines
  * (its lock), and the machine's tables (aero_nt.lock). No lock of this folder is held while another is taken,
- * except a line's, under which service routines run.
+ * except a line's, under which service routines run, and the machine's, under which an expiring timer's DPC
+ * is queued.
  */
 #ifndef NT_H
 #define NT_H
@@ -39,8 +40,20 @@ _Static_assert(NT_SLOT_BYTES == 2 * AERO_SIM_BAR0_SIZE, "two BARs a slot");
 /* Values of nt_cpu.pending. */
 enum {
     NT_IDLE = 0,
-    NT_PENDING = 1,  /* a line went up, or an event was set: look */
+    NT_PENDING = 1,  /* a line went up, an event was set, or a timer is due: look */
     NT_SLEEPING = 2, /* the thread sleeps, or is about to: whoever replaces this wakes it */
+};
+
+/* Bits of nt_cpu.watched. */
+enum {
+    NT_WATCH_REFEREE = 1,
+    NT_WATCH_TIMERS = 2, /* timers of this CPU are set, or were until another CPU cancelled them */
+};
+
+/* Values of DISPATCHER_HEADER.Type; an event's are those of EVENT_TYPE. */
+enum {
+    NT_NOTIFICATION_TIMER = 8,
+    NT_SYNCHRONIZATION_TIMER = 9,
 };
 
 struct nt_mapping {
@@ -60,16 +73,18 @@ struct nt_held {
 struct nt_cpu {
     /* Written by other threads: a line of its own. */
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t pending;
-    _Atomic uintptr_t waiting_on; /* the event that this CPU sleeps for, or 0 */
+    _Atomic uintptr_t waiting_on; /* the event or timer that this CPU sleeps for, or 0 */
 
     /* Private to the CPU's thread. First what a register access touches. */
     _Alignas(SIM_LINE_BYTES) uintptr_t arena;
     struct nt_mapping *mappings;
     uint64_t reads;
     uint64_t writes;
-    bool referee;
-    bool deferred; /* a raised line was left alone because IRQL masks it */
+    uint8_t watched; /* NT_WATCH_*: why a register access isn't plain, besides pending */
+    bool deferred;   /* a raised line was left alone because IRQL masks it */
     uint8_t irql;
+    uint32_t timer_glances; /* interruption points passed while timers are set */
+    uint64_t timer_due_ns;  /* no timer of this CPU is due before; UINT64_MAX: none is set */
     uint32_t held_count;
     uint32_t number;
     struct aero_nt *nt;
@@ -133,6 +148,15 @@ struct nt_ram {
 #define NT_POOL_BUCKETS 256u
 #define NT_FREED_KEPT   64u
 
+/* A timer that is set. */
+struct nt_timer {
+    PKTIMER timer; /* its address; of its members only the signal state is touched */
+    PRKDPC dpc;    /* or NULL */
+    struct nt_cpu *cpu;
+    uint64_t due_ns; /* by the machine's clock */
+    uint64_t period_ns;
+};
+
 struct aero_nt {
     struct nt_cpu cpus[AERO_NT_CPUS_MAX];
     struct nt_line lines[AERO_NT_LINES_MAX];
@@ -145,7 +169,8 @@ struct aero_nt {
     _Atomic uint32_t entered; /* CPUs that a thread is */
 
     /*
-     * Guards ram[].runs, the pool, the coming and going of mappings, the counts below and the virtual clock.
+     * Guards ram[].runs, the pool, the coming and going of mappings, the counts below, the timers and the
+     * virtual clock.
      */
     struct sim_os_lock lock;
     struct nt_pool_header *pool[NT_POOL_BUCKETS];
@@ -154,7 +179,9 @@ struct aero_nt {
     uint32_t mapping_next;
     uint32_t live;
     uint32_t allocations;
-    uint64_t fail_at; /* the allocation number that fails; UINT64_MAX: none */
+    uint64_t fail_at;                           /* the allocation number that fails; UINT64_MAX: none */
+    struct nt_timer timers[AERO_NT_TIMERS_MAX]; /* the first timer_count, in the order they were set */
+    uint32_t timer_count;
     uint64_t virtual_ns;
     uint64_t began_ns;
 
@@ -186,15 +213,29 @@ static inline struct nt_cpu *nt_cpu_current(const char *function)
 }
 
 /* ---- irql.c ---- */
-/* Takes what is pending and IRQL allows: interrupts, then DPCs. */
+/* Takes what is pending and IRQL allows: interrupts, then timers that are due, then DPCs. */
 void nt_service(struct nt_cpu *cpu);
 /* To irql <= the present one; checks locks held, then services. */
 void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function);
 
+/* Reads the clock only where a timer of this CPU is set. */
 static inline void nt_interruption_point(struct nt_cpu *cpu)
+{
+    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE ||
+                    (cpu->watched & NT_WATCH_TIMERS) != 0)) {
+        nt_service(cpu);
+    }
+}
+
+void nt_timers_glance(struct nt_cpu *cpu);
+
+/* The same where it comes thick and fast: the clock is read every now and then. */
+static inline void nt_interruption_point_often(struct nt_cpu *cpu)
 {
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE)) {
         nt_service(cpu);
+    } else if (NT_UNLIKELY((cpu->watched & NT_WATCH_TIMERS) != 0)) {
+        nt_timers_glance(cpu);
     }
 }
 
@@ -225,18 +266,29 @@ void nt_interrupts_judge(struct aero_nt *nt); /* at destroy: reports and frees w
 
 /* ---- dpc.c ---- */
 void nt_dpcs_run(struct nt_cpu *cpu);
+/* On that CPU's thread; false: it is queued already, and the arguments are dropped. Runs nothing. */
+bool nt_dpc_queue(struct nt_cpu *cpu, PRKDPC dpc, PVOID argument1, PVOID argument2);
 
 /* ---- event.c ---- */
-/*
- * Blocks until the event is taken (true) or ns have passed since the call (false). event NULL: only the
- * latter.
- */
-bool nt_block(struct nt_cpu *cpu, PRKEVENT event, uint64_t ns);
+/* The object was signalled: wakes the other CPUs that sleep for it. Reads no memory of it. */
+void nt_waiters_kick(struct nt_cpu *self, const void *object);
+
+/* ---- timer.c ---- */
+/* Signals what is due of this CPU's and queues its DPCs. Below DISPATCH_LEVEL. */
+void nt_timers_expire(struct nt_cpu *cpu);
+/* ns until the first of this CPU's timers is due, 0 where it is; UINT64_MAX: none is set. */
+uint64_t nt_timers_left_ns(struct nt_cpu *cpu);
+/* Likewise of one timer, whichever CPU set it; UINT64_MAX: it isn't set. */
+uint64_t nt_timer_left_ns(struct aero_nt *nt, const void *object);
+/* A bit for each CPU that has a timer due by the virtual clock. With aero_nt.lock held. */
+uint32_t nt_timers_due_cpus(const struct aero_nt *nt);
+void nt_timers_judge(struct aero_nt *nt); /* at destroy: reports what is still set */
 
 /* ---- time.c ---- */
 /* ns from now until an NT time-out (negative: relative, else absolute), saturated. */
 uint64_t nt_timeout_ns(struct aero_nt *nt, LONGLONG timeout);
-void nt_clock_advance(struct aero_nt *nt, uint64_t ns);
+/* The virtual clock moves by ns, and comes by each of this CPU's timers on the way, where IRQL allows. */
+void nt_clock_pass(struct nt_cpu *cpu, uint64_t ns);
 
 /* ---- memory.c, pool.c, mapping.c ---- */
 /* Both with aero_nt.lock held. false: this allocation is to fail. */

@@ -58,16 +58,16 @@ NT_INLINE const struct nt_mapping *register_find(struct nt_cpu *cpu, uintptr_t a
 }
 
 /*
- * Out of line, so that the straight path keeps nothing across a call: an interrupt is pending, or the referee
- * watches.
+ * Out of line, so that the straight path keeps nothing across a call: an interrupt is pending, a timer is
+ * set, or the referee watches.
  */
 static __attribute__((noinline)) uint32_t register_read_slowly(struct nt_cpu *cpu,
                                                                const struct nt_mapping *mapping,
                                                                uint32_t offset, uint32_t width,
                                                                const char *function)
 {
-    nt_interruption_point(cpu);
-    if (cpu->referee) {
+    nt_interruption_point_often(cpu);
+    if ((cpu->watched & NT_WATCH_REFEREE) != 0) {
         return nt_referee_read(cpu, mapping, offset, width, function);
     }
     return (uint32_t)aero_sim_bar_read(mapping->device, offset, width);
@@ -78,8 +78,8 @@ static __attribute__((noinline)) void register_write_slowly(struct nt_cpu *cpu,
                                                             uint32_t width, uint32_t value,
                                                             const char *function)
 {
-    nt_interruption_point(cpu);
-    if (cpu->referee) {
+    nt_interruption_point_often(cpu);
+    if ((cpu->watched & NT_WATCH_REFEREE) != 0) {
         nt_referee_write(cpu, mapping, offset, width, value, function);
     } else {
         aero_sim_bar_write(mapping->device, offset, width, value);
@@ -88,7 +88,7 @@ static __attribute__((noinline)) void register_write_slowly(struct nt_cpu *cpu,
 
 NT_INLINE bool register_watched(struct nt_cpu *cpu)
 {
-    return (atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->referee) != 0;
+    return (atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->watched) != 0;
 }
 
 NT_INLINE uint32_t register_read(const volatile void *address, uint32_t width, const char *function)

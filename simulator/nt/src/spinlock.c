@@ -67,7 +67,7 @@ static __attribute__((noinline)) bool lock_contend(struct nt_cpu *cpu, PKSPIN_LO
                       (unsigned long long)owner);
         } else if (owner != 0) {
             owner = 0;
-            nt_interruption_point(cpu);
+            nt_interruption_point_often(cpu);
             sim_os_pause();
             if (++spins % NT_SPINS_BEFORE_YIELD != 0) {
                 continue;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The machine's clock, real or virtual, and stalls. Any IRQL. The virtual clock moves only by stalls, delays
- * and waits that timed out; it is 64 bits wide and shared, so it lives under the machine's lock.
+ * and waits (event.c says how); it is 64 bits wide and shared, so it lives under the machine's lock.
  */
 #include "nt.h"
 
@@ -10,11 +10,30 @@
 /* Windows 7 reached the shops on 22 October 2009; the machine begins there, in 100 ns since 1601. */
 #define NT_SYSTEM_TIME_BEGAN INT64_C(0x01CA52AA9919C000)
 
-void nt_clock_advance(struct aero_nt *nt, uint64_t ns)
+/* By at most ns, and no further than the next timer of this CPU; answers by how much. */
+static uint64_t clock_step(struct nt_cpu *cpu, uint64_t ns)
 {
+    uint64_t left = cpu->irql < DISPATCH_LEVEL ? nt_timers_left_ns(cpu) : UINT64_MAX;
+    uint64_t step = left < ns ? left : ns;
+    struct aero_nt *nt = cpu->nt;
+    uint32_t due;
+
     sim_os_lock_acquire(&nt->lock);
-    nt->virtual_ns += ns;
+    nt->virtual_ns += step;
+    due = nt_timers_due_cpus(nt) & ~(UINT32_C(1) << cpu->number);
     sim_os_lock_release(&nt->lock);
+    for (; due != 0; due &= due - 1) {
+        nt_cpu_kick(&nt->cpus[__builtin_ctz(due)]);
+    }
+    return step;
+}
+
+void nt_clock_pass(struct nt_cpu *cpu, uint64_t ns)
+{
+    do {
+        ns -= clock_step(cpu, ns);
+        nt_interruption_point(cpu);
+    } while (ns != 0);
 }
 
 uint64_t aero_nt_now_ns(struct aero_nt *nt)
@@ -64,7 +83,7 @@ VOID NTAPI KeStallExecutionProcessor(ULONG MicroSeconds)
     counters->stalled_ns_longest = ns > counters->stalled_ns_longest ? ns : counters->stalled_ns_longest;
     nt_interruption_point(cpu);
     if (cpu->nt->options.clock == AERO_NT_CLOCK_VIRTUAL) {
-        nt_clock_advance(cpu->nt, ns);
+        nt_clock_pass(cpu, ns);
         sim_os_yield();
     } else if (ns != 0) {
         uint64_t deadline_ns = sim_os_now_ns() + ns;
