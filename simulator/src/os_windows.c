@@ -315,57 +315,34 @@ uint64_t sim_os_file_bytes(const struct sim_os_file *file)
     return file->bytes;
 }
 
-/* Where a transfer is to begin: the handle's own position is nobody's. */
-static OVERLAPPED transfer_at(uint64_t offset)
+/* All length bytes at bytes, to the file or from it, beginning there: the handle's own position is nobody's. */
+static bool transfer(HANDLE handle, bool to_file, uint64_t offset, uint8_t *bytes, size_t length)
 {
-    OVERLAPPED where;
+    if (offset > INT64_MAX || length > INT64_MAX - offset)
+        return false;
+    while (length > 0) {
+        OVERLAPPED where = {.Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32)};
+        DWORD some = length < TRANSFER_MAX ? (DWORD)length : TRANSFER_MAX, done = 0;
 
-    memset(&where, 0, sizeof where);
-    where.Offset = (DWORD)offset;
-    where.OffsetHigh = (DWORD)(offset >> 32);
-    return where;
+        if (!(to_file ? WriteFile(handle, bytes, some, &done, &where)
+                      : ReadFile(handle, bytes, some, &done, &where)) ||
+            done == 0)
+            return false;
+        bytes += done;
+        offset += done;
+        length -= done;
+    }
+    return true;
 }
 
 bool sim_os_file_read(struct sim_os_file *file, uint64_t offset, void *to, size_t length)
 {
-    uint8_t *at = to;
-
-    if (offset > INT64_MAX || length > INT64_MAX - offset)
-        return false;
-    while (length > 0) {
-        OVERLAPPED where = transfer_at(offset);
-        DWORD done = 0;
-
-        if (!ReadFile(file->handle, at, length < TRANSFER_MAX ? (DWORD)length : TRANSFER_MAX, &done,
-                      &where) ||
-            done == 0)
-            return false;
-        at += done;
-        offset += done;
-        length -= done;
-    }
-    return true;
+    return transfer(file->handle, false, offset, to, length);
 }
 
 bool sim_os_file_write(struct sim_os_file *file, uint64_t offset, const void *from, size_t length)
 {
-    const uint8_t *at = from;
-
-    if (offset > INT64_MAX || length > INT64_MAX - offset)
-        return false;
-    while (length > 0) {
-        OVERLAPPED where = transfer_at(offset);
-        DWORD done = 0;
-
-        if (!WriteFile(file->handle, at, length < TRANSFER_MAX ? (DWORD)length : TRANSFER_MAX, &done,
-                       &where) ||
-            done == 0)
-            return false;
-        at += done;
-        offset += done;
-        length -= done;
-    }
-    return true;
+    return transfer(file->handle, true, offset, (uint8_t *)from, length);
 }
 
 bool sim_os_file_sync(struct sim_os_file *file)

@@ -152,15 +152,47 @@ static ULONG config_length(ULONG offset, ULONG length)
     return length < 256 - offset ? length : 256 - offset;
 }
 
+/* Moves configuration bytes between buffer and the device, one access after the other. */
+static ULONG config_move(struct aero_sim_device *device, bool to_device, UCHAR *buffer, ULONG offset,
+                         ULONG length)
+{
+    ULONG done = 0;
+
+    length = config_length(offset, length);
+    while (done < length) {
+        uint32_t width = config_width(offset + done, length - done);
+        uint32_t value = 0; /* little-endian, as the host is */
+
+        if (to_device) {
+            memcpy(&value, buffer + done, width);
+            aero_sim_pci_write(device, offset + done, width, value);
+        } else {
+            value = aero_sim_pci_read(device, offset + done, width);
+            memcpy(buffer + done, &value, width);
+        }
+        done += width;
+    }
+    return done;
+}
+
+/* The caller's CPU, where the call is one that these functions serve; else NULL. */
+static struct nt_cpu *config_caller(const char *function, BUS_DATA_TYPE bus_data_type, ULONG bus_number)
+{
+    struct nt_cpu *cpu = nt_cpu_current(function);
+
+    return cpu != NULL && nt_irql_at_most(cpu, DISPATCH_LEVEL, function) &&
+                   bus_data_type == PCIConfiguration && bus_number == 0
+               ? cpu
+               : NULL;
+}
+
 ULONG NTAPI HalGetBusDataByOffset(BUS_DATA_TYPE BusDataType, ULONG BusNumber, ULONG SlotNumber, PVOID Buffer,
                                   ULONG Offset, ULONG Length)
 {
-    struct nt_cpu *cpu = nt_cpu_current(__func__);
+    struct nt_cpu *cpu = config_caller(__func__, BusDataType, BusNumber);
     struct aero_sim_device *device;
-    ULONG done = 0;
 
-    if (cpu == NULL || !nt_irql_at_most(cpu, DISPATCH_LEVEL, __func__) || BusDataType != PCIConfiguration ||
-        BusNumber != 0) {
+    if (cpu == NULL) {
         return 0;
     }
     device = device_of_slot(cpu->nt, SlotNumber);
@@ -168,37 +200,14 @@ ULONG NTAPI HalGetBusDataByOffset(BUS_DATA_TYPE BusDataType, ULONG BusNumber, UL
         memset(Buffer, 0xFF, Length);
         return 2;
     }
-    Length = config_length(Offset, Length);
-    while (done < Length) {
-        uint32_t width = config_width(Offset + done, Length - done);
-        uint32_t value = aero_sim_pci_read(device, Offset + done, width); /* little-endian, as the host is */
-
-        memcpy((UCHAR *)Buffer + done, &value, width);
-        done += width;
-    }
-    return done;
+    return config_move(device, false, Buffer, Offset, Length);
 }
 
 ULONG NTAPI HalSetBusDataByOffset(BUS_DATA_TYPE BusDataType, ULONG BusNumber, ULONG SlotNumber, PVOID Buffer,
                                   ULONG Offset, ULONG Length)
 {
-    struct nt_cpu *cpu = nt_cpu_current(__func__);
-    struct aero_sim_device *device;
-    ULONG done = 0;
+    struct nt_cpu *cpu = config_caller(__func__, BusDataType, BusNumber);
+    struct aero_sim_device *device = cpu != NULL ? device_of_slot(cpu->nt, SlotNumber) : NULL;
 
-    if (cpu == NULL || !nt_irql_at_most(cpu, DISPATCH_LEVEL, __func__) || BusDataType != PCIConfiguration ||
-        BusNumber != 0) {
-        return 0;
-    }
-    device = device_of_slot(cpu->nt, SlotNumber);
-    Length = device != NULL ? config_length(Offset, Length) : 0;
-    while (done < Length) {
-        uint32_t width = config_width(Offset + done, Length - done);
-        uint32_t value = 0;
-
-        memcpy(&value, (const UCHAR *)Buffer + done, width);
-        aero_sim_pci_write(device, Offset + done, width, value);
-        done += width;
-    }
-    return done;
+    return device != NULL ? config_move(device, true, Buffer, Offset, Length) : 0;
 }
