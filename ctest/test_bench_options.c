@@ -140,7 +140,10 @@ static void test_options_unknown_words_are_refused_with_what_is_near(void **stat
     assert_wrong("--quirk", "nonsense", "list quirks");
     assert_wrong("--device", "blok", "did you mean blk?");
     assert_wrong("--device", "", "no such device");
-    assert_wrong("--smoke", "run", "come first");
+    assert_wrong("--smoke", "run", "the verb comes first");
+    assert_wrong("run", "run", "one verb at a time: \"run\" is one too many");
+    assert_wrong("run", "list", "\"list\" is one too many");
+    assert_wrong("run", "rum", "run takes options alone: \"rum\" is too much");
 }
 
 static void test_options_wrong_values_are_refused_with_what_would_be_right(void **state)

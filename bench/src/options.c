@@ -282,6 +282,27 @@ static bool read_list(struct reader *reader)
     return true;
 }
 
+/* An argument that is no option, behind the verb or behind an option: never right. */
+static bool refuse_argument(struct reader *reader, const char *argument)
+{
+    bool verb_given = strcmp(reader->argv[1], "run") == 0;
+    size_t i;
+
+    for (i = 0; verbs[i] != NULL; i++) {
+        if (strcmp(argument, verbs[i]) == 0)
+            return wrong(reader,
+                         verb_given ? "one verb at a time: \"%s\" is one too many"
+                                    : "the verb comes first: \"%s\" stands behind an option",
+                         argument);
+    }
+    if (verb_given)
+        return wrong(reader, "run takes options alone: \"%.60s\" is too much; aero-bench --help lists them",
+                     argument);
+    wrong(reader, "unknown verb or argument \"%.60s\": the verbs are run and list, and come first", argument);
+    suggest_names(argument, verb_name, reader->error, reader->error_bytes);
+    return false;
+}
+
 bool options_parse(int argc, const char *const *argv, struct bench_options *options, char *error,
                    size_t error_bytes)
 {
@@ -301,14 +322,8 @@ bool options_parse(int argc, const char *const *argv, struct bench_options *opti
     if (argc > 1 && strcmp(argv[1], "run") == 0)
         reader.next = 2;
     while (reader.next < argc) {
-        const char *argument = argv[reader.next];
-
-        if (argument[0] != '-') {
-            wrong(&reader, "unknown verb or argument \"%.60s\": the verbs are run and list, and come first",
-                  argument);
-            suggest_names(argument, verb_name, error, error_bytes);
-            return false;
-        }
+        if (argv[reader.next][0] != '-')
+            return refuse_argument(&reader, argv[reader.next]);
         if (!read_option(&reader))
             return false;
     }
