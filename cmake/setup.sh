@@ -8,6 +8,10 @@ aero_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 aero_cache=${AERO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/aero-virtio-bench}
 # Where wine64 and wine32 keep their prefixes.
 aero_wineprefix=${AERO_WINEPREFIX:-$aero_cache/wine}
+# A relative path is meant from where the caller stands; what is started from here stands elsewhere.
+[[ $aero_cache == /* ]] || aero_cache=$PWD/$aero_cache
+[[ $aero_wineprefix == /* ]] || aero_wineprefix=$PWD/$aero_wineprefix
+export AERO_CACHE=$aero_cache AERO_WINEPREFIX=$aero_wineprefix
 
 # mkfs.ext4 and e2fsck live where a plain user's PATH doesn't look.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -36,13 +40,29 @@ compiles() {
     return $status
 }
 
+# wine_copy: the private copy of 32-bit Wine that cmake/debian-i386 has made; if it has made none, a path that isn't
+# there. Of several, that of the version which the machine has, whose C library serves it; else the newest.
+wine_copy() {
+    local copies=("$aero_cache"/debian-i386-wine-*) version
+    if ((${#copies[@]} > 1)); then
+        # shellcheck disable=SC2016
+        version=$(dpkg-query -W -f '${source:Version}' wine64 2>/dev/null)
+        if [ -d "$aero_cache/debian-i386-wine-$version" ]; then
+            copies=("$aero_cache/debian-i386-wine-$version")
+        else
+            copies=("$(printf '%s\n' "${copies[@]}" | sort -V | tail -n 1)")
+        fi
+    fi
+    say "${copies[0]}"
+}
+
 # wine_program 64|32. Debian's loaders, by their own names: its wine is a script that takes whichever there is. 32-bit
-# Wine is the machine's, or else the private copy that cmake/debian-i386 makes.
+# Wine is the machine's, or else the private copy.
 wine_program() {
     local candidate
     case $1 in
     64) set -- wine64 /usr/lib/wine/wine64 ;;
-    32) set -- /usr/lib/wine/wine "$aero_cache"/debian-i386-wine-*/usr/lib/wine/wine ;;
+    32) set -- /usr/lib/wine/wine "$(wine_copy)/usr/lib/wine/wine" ;;
     esac
     for candidate in "$@"; do
         have "$candidate" && command -v "$candidate" && return 0
@@ -54,7 +74,7 @@ wine_server() {
     local candidate
     case $1 in
     64) set -- wineserver /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver ;;
-    32) set -- /usr/lib/wine/wineserver32 "$aero_cache"/debian-i386-wine-*/usr/lib/wine/wineserver32 ;;
+    32) set -- /usr/lib/wine/wineserver32 "$(wine_copy)/usr/lib/wine/wineserver32" ;;
     esac
     for candidate in "$@"; do
         have "$candidate" && command -v "$candidate" && return 0
