@@ -10,8 +10,8 @@
  * refused with AERO_SIM_BAD_STATE. Clause ids (COM-8, DMA-2, ...) are those of docs/contract.md.
  *
  * Threads: everything that creates, configures, starts, stops or destroys belongs to one thread at a time. The bus
- * calls (aero_sim_pci_*, aero_sim_bar_*) may be made from any thread at any time between start and stop, several at
- * once; never from inside a callback of the same device, unless the callback's text allows it.
+ * calls (aero_sim_pci_*, aero_sim_bar_*, aero_sim_bus_reset) may be made from any thread at any time between start and
+ * stop, several at once; never from inside a callback of the same device, unless the callback's text allows it.
  */
 #ifndef AERO_SIM_H
 #define AERO_SIM_H
@@ -215,6 +215,19 @@ void aero_sim_pci_write(struct aero_sim_device *device, uint32_t offset, uint32_
  */
 uint64_t aero_sim_bar_read(struct aero_sim_device *device, uint32_t offset, uint32_t width);
 void aero_sim_bar_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value);
+
+/*
+ * What a conventional reset of the bus, or a power cycle (D3cold to D0, a VMM's resume from S3 or S4), does to the
+ * device: configuration space is as after start (no BAR0 address, Command 0 and so no decode: PCI-14), status is 0,
+ * queues, features and ISR are as after a driver's reset (COM-8), the line is low. It works where a quirk spoils a
+ * driver's reset. Guest memory, device configuration and counters stay.
+ *
+ * A bus call: any thread, and the worker may be in the midst of traffic. When it returns nothing of the device touches
+ * guest memory. A write that another thread makes at that moment comes before it or vanishes; but a plain register (a
+ * selector, an address) may keep it. Then BAR0 and Command are to be written as after start (aero_nt_enable). A device
+ * that is not started, or stopped or removed, doesn't hear it.
+ */
+void aero_sim_bus_reset(struct aero_sim_device *device);
 
 /* The level of the INTx pin now. Any thread. */
 bool aero_sim_device_intx_level(const struct aero_sim_device *device);

@@ -77,7 +77,7 @@ struct aero_sim_model {
     enum aero_sim_status (*open)(void *state, struct aero_sim_device *device, const struct aero_sim_backend *backend,
                                  char *error, size_t error_bytes);
     void (*close)(void *state);
-    void (*reset)(void *state);                    /* the driver wrote 0 to device_status; no chain is held any more */
+    void (*reset)(void *state);                    /* 0 written to device_status, or a bus reset; no chain is held any more */
     void (*ready)(void *state, uint64_t features); /* DRIVER_OK, with the negotiated features */
     /* After aero_sim_device_wake, a doorbell of a queue without serve, DRIVER_OK, or bus mastering switched on. */
     void (*event)(void *state);

@@ -91,7 +91,18 @@ void sim_common_initialise(struct aero_sim_device *device)
     }
 }
 
-/* COM-8. The server is out while it happens, so nothing of the device touches guest memory once the write returns. */
+/* COM-8. The server is out while it happens, so nothing of the device touches guest memory once it returns. */
+void sim_common_reset(struct aero_sim_device *device)
+{
+    sim_service_abandon(device);
+    sim_common_initialise(device);
+    if (device->model->reset)
+        device->model->reset(device->state);
+    sim_interrupt_clear(device);
+    /* Release: who reads the 0 also sees that the server has left (COM-18). */
+    atomic_store_explicit(&device->registers[SIM_REG_DEVICE_STATUS], 0, memory_order_release);
+}
+
 static void reset(struct aero_sim_device *device)
 {
     if (sim_quirk_acts(&device->quirks, SIM_QUIRK_RESET_NEVER_COMPLETES)) {
@@ -101,13 +112,13 @@ static void reset(struct aero_sim_device *device)
             store(&device->registers[SIM_REG_DEVICE_STATUS], (uint8_t)stuck);
         return;
     }
-    sim_service_abandon(device);
-    sim_common_initialise(device);
-    if (device->model->reset)
-        device->model->reset(device->state);
-    sim_interrupt_clear(device);
-    /* Release: who reads the 0 also sees that the server has left (COM-18). */
-    atomic_store_explicit(&device->registers[SIM_REG_DEVICE_STATUS], 0, memory_order_release);
+    sim_common_reset(device);
+}
+
+/* Under lock: did the access lose a race with a bus reset, or with decode going off? Then it never came (PCI-14). */
+static bool came_too_late(const struct aero_sim_device *device)
+{
+    return atomic_load_explicit(&device->watch, memory_order_relaxed) & (SIM_WATCH_ABSENT | SIM_WATCH_DECODE_OFF);
 }
 
 /* COM-9: may FEATURES_OK stick? What was looked at is kept: a driver's other CPU may write the registers meanwhile. */
@@ -163,10 +174,12 @@ static void write_device_status(struct aero_sim_device *device, uint32_t value)
     if (value && value == sim_device_status(device))
         return;
     sim_os_lock_acquire(&device->lock);
-    if (value == 0)
-        reset(device);
-    else
-        add_status(device, value);
+    if (!came_too_late(device)) {
+        if (value == 0)
+            reset(device);
+        else
+            add_status(device, value);
+    }
     sim_os_lock_release(&device->lock);
 }
 
@@ -205,7 +218,7 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
     if (index >= device->queue_count)
         return;
     sim_os_lock_acquire(&device->lock);
-    if (value == 1 && !load(&device->queues[index].registers[SIM_REG_QUEUE_ENABLE]))
+    if (value == 1 && !came_too_late(device) && !load(&device->queues[index].registers[SIM_REG_QUEUE_ENABLE]))
         enable_queue(device, index);
     sim_os_lock_release(&device->lock);
 }

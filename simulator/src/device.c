@@ -383,6 +383,9 @@ static uint64_t play(struct aero_sim_device *device, enum sim_trace_kind kind, u
         return value;
     case SIM_TRACE_BAR_READ:
         return aero_sim_bar_read(device, where, width);
+    case SIM_TRACE_BUS_RESET:
+        aero_sim_bus_reset(device);
+        return value;
     default:
         aero_sim_bar_write(device, where, width, value);
         return value;

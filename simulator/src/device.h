@@ -3,7 +3,7 @@
  * A device, as the files of the core share it. Who touches what:
  *     constant       set before start, then only read
  *     registers      atomics; plain ones written by the thread of the bus call, the three that change the device's state
- *                    (reset, queue_enable, device_status) under `lock`
+ *                    (reset, queue_enable, device_status) under `lock`, as is a bus reset
  *     rings          the server's: the worker, or the thread that steps. The thread of a reset touches them only while
  *                    it has halted the server (service.c)
  *     interrupts     atomics, any thread (isr.c)
@@ -155,6 +155,7 @@ uint64_t sim_device_cfg_read(struct aero_sim_device *device, uint32_t offset, ui
 void sim_device_cfg_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value);
 uint64_t sim_device_cfg_generation(struct aero_sim_device *device);
 void sim_common_initialise(struct aero_sim_device *device); /* the state after reset, constants included */
+void sim_common_reset(struct aero_sim_device *device);      /* to that state from any, the server out; under lock */
 
 /* ---- isr.c ---- */
 void sim_interrupt_raise(struct aero_sim_device *device, uint32_t bits);

@@ -64,7 +64,9 @@ void sim_pci_initialise(struct aero_sim_device *device)
     set(device, 0x00, 0x1AF4u | (uint32_t)model->pci_device_id << 16);
     set(device, 0x04, STATUS_CAPABILITIES);
     set(device, 0x08, 0x01u | model->class_code << 8); /* PCI-3 */
+    set(device, 0x0C, 0);
     set(device, 0x10, BAR_TYPE_64BIT);
+    set(device, 0x14, 0);
     set(device, 0x2C, 0x1AF4u | (uint32_t)model->subsystem_id << 16);
     set(device, 0x34, CAPABILITY_BASE);
     set(device, 0x3C, 0x0100); /* interrupt pin 1: INTA (PCI-12) */
@@ -151,5 +153,19 @@ void aero_sim_pci_write(struct aero_sim_device *device, uint32_t offset, uint32_
     set(device, offset, (load(device, word) & ~changes) | (value << shift & changes));
     if (word == COMMAND_STATUS)
         command_changed(device);
+    sim_os_lock_release(&device->lock);
+}
+
+void aero_sim_bus_reset(struct aero_sim_device *device)
+{
+    sim_device_trace(device, SIM_TRACE_BUS_RESET, 0, 0, 0);
+    sim_os_lock_acquire(&device->lock);
+    if (!(atomic_load_explicit(&device->watch, memory_order_relaxed) & SIM_WATCH_ABSENT)) {
+        /* Decode first: who waits for the lock with a write to device_status finds itself too late. */
+        atomic_fetch_or_explicit(&device->watch, SIM_WATCH_DECODE_OFF, memory_order_relaxed);
+        sim_common_reset(device);
+        sim_pci_initialise(device);
+        sim_line_update(device);
+    }
     sim_os_lock_release(&device->lock);
 }

@@ -5,7 +5,8 @@
  *     bar-write 0x0014 1 0x1        kind, offset in hex, width, value in hex
  *     take 0x0000 0 0x3             for the device's own steps: queue, 0, value
  *
- * '#' starts a comment line. aero_sim_device_trace_replay plays the pci-* and bar-* lines and passes over the others.
+ * '#' starts a comment line. aero_sim_device_trace_replay plays the pci-*, bar-* and bus-reset lines and
+ * passes over the others.
  */
 #include "trace.h"
 
@@ -34,7 +35,7 @@ struct sim_trace {
 };
 
 static const char *const kind_names[SIM_TRACE_KIND_COUNT] = {
-    "pci-read", "pci-write", "bar-read", "bar-write", "take", "put", "publish", "isr", "line", "breach",
+    "pci-read", "pci-write", "bar-read", "bar-write", "bus-reset", "take", "put", "publish", "isr", "line", "breach",
 };
 
 struct sim_trace *sim_trace_create(uint32_t events)
@@ -135,7 +136,7 @@ int sim_trace_read_access(FILE *stream, uint32_t *line, enum sim_trace_kind *kin
             continue;
         if (!strchr(text, '\n') || !parse_event(text, &event))
             return -1;
-        if (event.kind > SIM_TRACE_BAR_WRITE)
+        if (event.kind > SIM_TRACE_BUS_RESET)
             continue;
         *kind_out = (enum sim_trace_kind)event.kind;
         *where_out = event.where;

@@ -13,6 +13,7 @@ enum sim_trace_kind {
     SIM_TRACE_PCI_WRITE,
     SIM_TRACE_BAR_READ,
     SIM_TRACE_BAR_WRITE,
+    SIM_TRACE_BUS_RESET, /* the last kind that a replay plays */
     SIM_TRACE_TAKE,    /* where = queue, value = head */
     SIM_TRACE_PUT,     /* where = queue, value = id | length << 32 */
     SIM_TRACE_PUBLISH, /* where = queue, value = used.idx */

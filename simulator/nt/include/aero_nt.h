@@ -187,7 +187,9 @@ enum aero_sim_status aero_nt_attach(struct aero_nt *nt, struct aero_sim_device *
 
 /*
  * What firmware and the PCI driver do once the device is started: writes BAR0 and sets memory decode and bus
- * master. A test that wants them clear leaves this out and uses aero_sim_pci_write. NOT_FOUND: not attached.
+ * master. A test that wants them clear leaves this out and uses aero_sim_pci_write. Once more after each
+ * aero_sim_bus_reset, from any one thread and whatever the CPUs do meanwhile; mappings are good again, which
+ * between the two read all ones. NOT_FOUND: not attached.
  */
 enum aero_sim_status aero_nt_enable(struct aero_nt *nt, struct aero_sim_device *device);
 
