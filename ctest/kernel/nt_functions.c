@@ -115,6 +115,15 @@ static ULONG TryTimers(DEVICE *Device)
     return Sum + KeReadStateTimer(&Device->Timer) + KeCancelTimer(&Device->Timer);
 }
 
+static ULONG TryLists(VOID)
+{
+    LIST_ENTRY Head, Entry;
+
+    InitializeListHead(&Head);
+    InsertTailList(&Head, &Entry);
+    return (ULONG)RemoveEntryList(&Entry) + (ULONG)IsListEmpty(&Head);
+}
+
 static ULONG TryInterrupts(DEVICE *Device)
 {
     KIRQL Old;
@@ -184,5 +193,5 @@ ULONG DeviceTryAll(DEVICE *Device, PUCHAR Buffer)
 {
     TryIrql(Device);
     return TryRegisters(Device, Buffer) + TryWaits(Device) + TryTimers(Device) + TryInterrupts(Device) +
-           TryMemory(Buffer) + TryMachine(Buffer);
+           TryMemory(Buffer) + TryMachine(Buffer) + TryLists();
 }

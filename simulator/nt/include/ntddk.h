@@ -329,6 +329,39 @@ FORCEINLINE VOID AeroNtSharedWrite64(volatile ULONGLONG *Address, ULONGLONG Valu
 #define AERO_VIRTIO_SHARED_WRITE16_RELEASE(p, v) AeroNtSharedWrite16Release((p), (v))
 #define AERO_VIRTIO_SHARED_BARRIER()             KeMemoryBarrier()
 
+/* ---- Lists: any IRQL; the caller serialises ------------------------------------------------------------ */
+
+FORCEINLINE VOID InitializeListHead(PLIST_ENTRY ListHead)
+{
+    ListHead->Flink = ListHead->Blink = ListHead;
+}
+
+FORCEINLINE BOOLEAN IsListEmpty(const LIST_ENTRY *ListHead)
+{
+    return ListHead->Flink == ListHead;
+}
+
+FORCEINLINE VOID InsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY Entry)
+{
+    PLIST_ENTRY Last = ListHead->Blink;
+
+    Entry->Flink = ListHead;
+    Entry->Blink = Last;
+    Last->Flink = Entry;
+    ListHead->Blink = Entry;
+}
+
+/* TRUE: the list is empty now. */
+FORCEINLINE BOOLEAN RemoveEntryList(PLIST_ENTRY Entry)
+{
+    PLIST_ENTRY Next = Entry->Flink;
+    PLIST_ENTRY Previous = Entry->Blink;
+
+    Previous->Flink = Next;
+    Next->Blink = Previous;
+    return Next == Previous;
+}
+
 /* ---- Spin locks ---------------------------------------------------------------------------------------- */
 
 typedef ULONG_PTR KSPIN_LOCK, *PKSPIN_LOCK; /* 0: free; else a tag of the virtual CPU that holds it */
