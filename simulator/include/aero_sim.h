@@ -108,6 +108,9 @@ const char *aero_sim_device_error(const struct aero_sim_device *device);
 /* Another queue size than the model's: a power of two up to 32768, else BAD_ARGUMENT. NOT_FOUND: no such queue. */
 enum aero_sim_status aero_sim_device_set_queue_size(struct aero_sim_device *device, uint16_t queue, uint16_t size);
 
+/* Another PCI Revision ID than contract v1's 0x01 (PCI-3): what a driver must turn down (PCI-4). */
+enum aero_sim_status aero_sim_device_set_revision(struct aero_sim_device *device, uint8_t revision);
+
 /* The file behind the device (virtio-blk's image); the path is copied. It is opened at start. */
 enum aero_sim_status aero_sim_device_set_backend(struct aero_sim_device *device, const char *path, bool read_only);
 

@@ -93,6 +93,7 @@ enum aero_sim_status aero_sim_device_create(const struct aero_sim_model *model, 
     if (!device)
         return AERO_SIM_NO_MEMORY;
     device->model = model;
+    device->revision = 0x01;
     device->memory = memory;
     device->worker = worker;
     device->queue_count = model->queue_count;
@@ -137,6 +138,16 @@ enum aero_sim_status aero_sim_device_set_queue_size(struct aero_sim_device *devi
         return refuse(device, AERO_SIM_BAD_ARGUMENT, "%s: queue size %u: a power of two up to 32768 would do",
                       device->model->name, size);
     atomic_store_explicit(&device->queues[queue].registers[SIM_REG_QUEUE_SIZE], size, memory_order_relaxed);
+    return AERO_SIM_OK;
+}
+
+enum aero_sim_status aero_sim_device_set_revision(struct aero_sim_device *device, uint8_t revision)
+{
+    enum aero_sim_status status = may_configure(device);
+
+    if (status)
+        return status;
+    device->revision = revision;
     return AERO_SIM_OK;
 }
 

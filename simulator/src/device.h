@@ -84,6 +84,7 @@ struct sim_interrupts {
 struct aero_sim_device {
     /* Constant after start. */
     const struct aero_sim_model *model;
+    uint8_t revision; /* PCI-3 */
     void *state;
     struct aero_sim_memory *memory;
     struct aero_sim_worker *worker;

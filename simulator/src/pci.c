@@ -63,7 +63,7 @@ void sim_pci_initialise(struct aero_sim_device *device)
 
     set(device, 0x00, 0x1AF4u | (uint32_t)model->pci_device_id << 16);
     set(device, 0x04, STATUS_CAPABILITIES);
-    set(device, 0x08, 0x01u | model->class_code << 8); /* PCI-3 */
+    set(device, 0x08, device->revision | model->class_code << 8); /* PCI-3 */
     set(device, 0x0C, 0);
     set(device, 0x10, BAR_TYPE_64BIT);
     set(device, 0x14, 0);
