@@ -74,7 +74,7 @@ static NTSTATUS one(struct disk *disk, enum disk_type type, uint32_t block, ULON
 {
     NTSTATUS status = disk_submit(disk, &disk->requests[0], type, (uint64_t)block * BLOCK, BLOCK);
 
-    return NT_SUCCESS(status) ? BenchDriverWait(&disk->rig->driver, target) : status;
+    return NT_SUCCESS(status) ? rig_wait(disk->rig, target) : status;
 }
 
 static bool run_requests(struct bench_run *run, struct disk *disk, enum disk_type type, uint32_t blocks,
@@ -99,7 +99,7 @@ static bool run_requests(struct bench_run *run, struct disk *disk, enum disk_typ
         bench_sample(run, start, clock_now());
 
         if (!NT_SUCCESS(status))
-            return rig_fail(disk->rig, disk->rig->driver.FailedIn, status);
+            return rig_fail(disk->rig, disk->rig->failed_in, status);
         if (!NT_SUCCESS(disk_result(request)))
             return bench_fail(run, "virtio-blk answered %u to a request for block %u", *request->status,
                               block);

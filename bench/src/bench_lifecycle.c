@@ -19,12 +19,12 @@ static bool open_negotiated(struct rig *rig, struct bench_run *run)
 
     if (!rig_open(rig, run, &options))
         return false;
-    status = BenchDriverMap(&rig->driver, &rig->resources);
+    status = ReferenceMap(&rig->driver, &rig->location, &rig->resources, &rig->config);
     if (NT_SUCCESS(status))
-        status = BenchDriverNegotiate(&rig->driver, VIRTIO_F_RING_INDIRECT_DESC);
+        status = ReferenceNegotiate(&rig->driver);
     if (NT_SUCCESS(status))
-        status = BenchDriverAllocateRing(&rig->driver, 0);
-    return NT_SUCCESS(status) || rig_fail(rig, rig->driver.FailedIn, status);
+        status = ReferenceAllocate(&rig->driver);
+    return NT_SUCCESS(status) || rig_driver_fail(rig, status);
 }
 
 bool lifecycle_init(struct bench_run *run)
@@ -37,8 +37,8 @@ bool lifecycle_init(struct bench_run *run)
     uint32_t i;
 
     if (ok) {
-        status = BenchDriverMap(&rig.driver, &rig.resources);
-        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.driver.FailedIn, status);
+        status = ReferenceMap(&rig.driver, &rig.location, &rig.resources, &rig.config);
+        ok = NT_SUCCESS(status) || rig_driver_fail(&rig, status);
     }
     if (ok) {
         bench_begin(run, rig.device);
@@ -46,7 +46,7 @@ bool lifecycle_init(struct bench_run *run)
             uint64_t start = clock_now();
 
             for (i = 0; i < run->batch; i++) {
-                (void)AeroVirtioPciModernInitFromBar0(&device, rig.driver.Bar0, rig.driver.Bar0Length);
+                (void)AeroVirtioPciModernInitFromBar0(&device, rig.driver.Bar0, rig.resources.Bar0Length);
                 __asm__ volatile("" : : "r"(&device) : "memory");
             }
             bench_sample(run, start, clock_now());
@@ -69,19 +69,20 @@ bool lifecycle_negotiate(struct bench_run *run)
             uint64_t start = clock_now();
 
             for (i = 0; i < run->batch && NT_SUCCESS(status); i++)
-                status = BenchDriverNegotiate(&rig.driver, VIRTIO_F_RING_INDIRECT_DESC);
+                status = ReferenceNegotiate(&rig.driver);
             bench_sample(run, start, clock_now());
         }
         run->digest += rig.driver.Features;
-        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.driver.FailedIn, status);
+        ok = NT_SUCCESS(status) || rig_driver_fail(&rig, status);
     }
     return rig_close(&rig, ok);
 }
 
 /* Queue 0's memory will do for all of them: without DRIVER_OK the device touches none of it. */
-static NTSTATUS set_up_queue(BENCH_DRIVER *driver, USHORT queue)
+static NTSTATUS set_up_queue(REFERENCE_DEVICE *driver, USHORT queue)
 {
-    ULONGLONG shared = (ULONGLONG)driver->SharedPa.QuadPart;
+    const REFERENCE_QUEUE *first = &driver->Queues[0];
+    ULONGLONG shared = (ULONGLONG)first->SharedPa.QuadPart;
     USHORT size, notify_off;
     NTSTATUS status;
 
@@ -90,8 +91,8 @@ static NTSTATUS set_up_queue(BENCH_DRIVER *driver, USHORT queue)
     if (!NT_SUCCESS(status))
         return status;
     driver->FailedIn = "AeroVirtioSetupQueue";
-    return AeroVirtioSetupQueue(&driver->Transport, queue, shared + driver->Layout.DescOffset,
-                                shared + driver->Layout.AvailOffset, shared + driver->Layout.UsedOffset);
+    return AeroVirtioSetupQueue(&driver->Transport, queue, shared + first->Layout.DescOffset,
+                                shared + first->Layout.AvailOffset, shared + first->Layout.UsedOffset);
 }
 
 /* A queue can be set up once between two resets, so a sample takes as many queues as the device has. */
@@ -112,9 +113,9 @@ bool lifecycle_setup_queue(struct bench_run *run)
                 status = set_up_queue(&rig.driver, (USHORT)i);
             bench_sample(run, start, clock_now());
             if (NT_SUCCESS(status))
-                status = BenchDriverNegotiate(&rig.driver, VIRTIO_F_RING_INDIRECT_DESC);
+                status = ReferenceNegotiate(&rig.driver);
         }
-        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.driver.FailedIn, status);
+        ok = NT_SUCCESS(status) || rig_driver_fail(&rig, status);
     }
     return rig_close(&rig, ok);
 }
@@ -130,13 +131,13 @@ bool lifecycle_full(struct bench_run *run)
         while (NT_SUCCESS(status) && bench_more(run)) {
             uint64_t start = clock_now();
 
-            status = BenchDriverNegotiate(&rig.driver, VIRTIO_F_RING_INDIRECT_DESC);
+            status = ReferenceNegotiate(&rig.driver);
             if (NT_SUCCESS(status))
-                status = BenchDriverGo(&rig.driver);
+                status = ReferenceGo(&rig.driver);
             bench_sample(run, start, clock_now());
         }
         run->digest += AeroVirtioGetStatus(&rig.driver.Transport);
-        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.driver.FailedIn, status);
+        ok = NT_SUCCESS(status) || rig_driver_fail(&rig, status);
     }
     return rig_close(&rig, ok);
 }
@@ -181,7 +182,7 @@ VERB_ROW(config_read, "AeroVirtioReadDeviceConfig", {
 })
 
 VERB_ROW(notify_doorbell, "AeroVirtioNotifyQueue", {
-    NTSTATUS one = AeroVirtioNotifyQueue(device, 0, rig.driver.NotifyOff);
+    NTSTATUS one = AeroVirtioNotifyQueue(device, 0, rig.driver.Queues[0].NotifyOff);
 
     if (!NT_SUCCESS(one))
         status = one;

@@ -15,13 +15,13 @@ static bool open_acknowledged(struct rig *rig, struct bench_run *run)
 
     if (!rig_open(rig, run, &options))
         return false;
-    status = BenchDriverMap(&rig->driver, &rig->resources);
+    status = ReferenceMap(&rig->driver, &rig->location, &rig->resources, &rig->config);
     if (NT_SUCCESS(status)) {
         rig->driver.FailedIn = "AeroVirtioResetDevice";
         status = AeroVirtioResetDevice(&rig->driver.Transport);
     }
     if (!NT_SUCCESS(status))
-        return rig_fail(rig, rig->driver.FailedIn, status);
+        return rig_driver_fail(rig, status);
     AeroVirtioSetStatus(&rig->driver.Transport, ACKNOWLEDGED);
     return true;
 }

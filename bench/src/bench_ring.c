@@ -12,10 +12,18 @@
 #define AT_ONCE    32u
 #define SLOT_BYTES 64u /* a buffer has its own cache line */
 
-/* A buffer is known by its segment: that is its chain's cookie. */
+/*
+ * A buffer: as a request of the driver's, and by its segment, which is the cookie where the ring is used
+ * directly.
+ */
+struct slot {
+    REFERENCE_REQUEST request;
+    AERO_VIRTIO_SEGMENT segment;
+};
+
 struct slots {
-    AERO_VIRTIO_SEGMENT *all;
-    AERO_VIRTIO_SEGMENT **free;
+    struct slot *all;
+    struct slot **free;
     uint32_t free_count;
 };
 
@@ -30,8 +38,8 @@ static bool make_slots(struct rig *rig, struct slots *slots, const struct bench_
     if (slots->all == NULL || slots->free == NULL)
         return bench_fail(rig->run, "no memory");
     for (i = 0; i < with->queue_size; i++) {
-        slots->all[i].Address = rig->memory_gpa + i * SLOT_BYTES;
-        slots->all[i].Length = with->bytes;
+        slots->all[i].segment.Address = rig->memory_gpa + i * SLOT_BYTES;
+        slots->all[i].segment.Length = with->bytes;
         slots->free[slots->free_count++] = &slots->all[i];
     }
     return true;
@@ -111,16 +119,17 @@ bool ring_poll(struct bench_run *run)
         .model = "loopback", .poll = true, .spin_ns = RIG_SPIN, .queue_size = with->queue_size};
     struct slots slots = {.free_count = 0};
     struct rig rig;
-    AERO_VIRTIO_SPLIT_RING *ring = &rig.driver.Ring;
+    AERO_VIRTIO_SPLIT_RING *ring;
     NTSTATUS status = STATUS_SUCCESS;
     bool ok = rig_start(&rig, run, &options, false) && make_slots(&rig, &slots, with);
 
     if (ok) {
+        ring = &rig.driver.Queues[0].Ring;
         AeroVirtioSplitRingSuppressInterrupts(ring);
         while (NT_SUCCESS(status) && slots.free_count > 0) {
-            slots.free_count--;
-            status = AeroVirtioSplitRingAdd(ring, slots.free[slots.free_count], 1, 0,
-                                            slots.free[slots.free_count]);
+            AERO_VIRTIO_SEGMENT *segment = &slots.free[--slots.free_count]->segment;
+
+            status = AeroVirtioSplitRingAdd(ring, segment, 1, 0, segment);
         }
         AeroVirtioSplitRingPublish(ring);
         bench_begin(run, rig.device);
@@ -142,33 +151,34 @@ bool ring_poll(struct bench_run *run)
 /* ---- Doorbells and interrupts ---- */
 
 /* DISPATCH_LEVEL */
-static VOID slot_is_free(PVOID context, PVOID cookie, ULONG length)
+static VOID slot_is_free(PVOID context, REFERENCE_REQUEST *request, ULONG length, NTSTATUS status)
 {
     struct slots *slots = context;
 
     (void)length;
-    slots->free[slots->free_count++] = cookie;
+    (void)status;
+    slots->free[slots->free_count++] = CONTAINING_RECORD(request, struct slot, request);
 }
 
 /*
  * Makes count free slots available and rings the doorbell. Interrupts are taken at the doorbell and at the
  * release.
  */
-static NTSTATUS submit(BENCH_DRIVER *driver, struct slots *slots, uint32_t count)
+static NTSTATUS submit(struct rig *rig, struct slots *slots, uint32_t count)
 {
+    REFERENCE_QUEUE *queue = &rig->driver.Queues[0];
     NTSTATUS status = STATUS_SUCCESS;
     KIRQL irql;
 
-    KeAcquireSpinLock(&driver->RingLock, &irql);
+    rig->failed_in = "ReferenceAdd";
+    KeAcquireSpinLock(&queue->Lock, &irql);
     for (; count > 0 && NT_SUCCESS(status); count--) {
-        slots->free_count--;
-        status = AeroVirtioSplitRingAdd(&driver->Ring, slots->free[slots->free_count], 1, 0,
-                                        slots->free[slots->free_count]);
-        driver->FailedIn = "AeroVirtioSplitRingAdd";
+        struct slot *slot = slots->free[--slots->free_count];
+
+        status = ReferenceAdd(queue, &slot->request, &slot->segment, 1, 0);
     }
-    if (NT_SUCCESS(status))
-        status = BenchDriverKick(driver);
-    KeReleaseSpinLock(&driver->RingLock, irql);
+    ReferenceKick(queue);
+    KeReleaseSpinLock(&queue->Lock, irql);
     return status;
 }
 
@@ -176,15 +186,16 @@ static NTSTATUS submit(BENCH_DRIVER *driver, struct slots *slots, uint32_t count
  * Goes on until the driver has seen target completions: where there is room submits, else waits for an
  * interrupt.
  */
-static NTSTATUS work_until(BENCH_DRIVER *driver, struct slots *slots, ULONGLONG target, uint32_t publish)
+static NTSTATUS work_until(struct rig *rig, struct slots *slots, ULONGLONG target, uint32_t publish)
 {
+    const REFERENCE_QUEUE *queue = &rig->driver.Queues[0];
     NTSTATUS status = STATUS_SUCCESS;
 
-    while (NT_SUCCESS(status) && driver->Completed < target) {
+    while (NT_SUCCESS(status) && queue->Completed < target) {
         if (slots->free_count >= publish)
-            status = submit(driver, slots, publish);
+            status = submit(rig, slots, publish);
         else
-            status = BenchDriverWait(driver, driver->Completed + 1);
+            status = rig_wait(rig, queue->Completed + 1);
     }
     return status;
 }
@@ -192,30 +203,30 @@ static NTSTATUS work_until(BENCH_DRIVER *driver, struct slots *slots, ULONGLONG 
 bool ring_kick(struct bench_run *run)
 {
     const struct bench_parameters *with = &run->row->with;
-    struct rig_options options = {.model = "loopback", .spin_ns = RIG_SPIN, .queue_size = with->queue_size};
     struct slots slots = {.free_count = 0};
+    struct rig_options options = {.model = "loopback",
+                                  .spin_ns = RIG_SPIN,
+                                  .queue_size = with->queue_size,
+                                  .moderate = true,
+                                  .complete = slot_is_free,
+                                  .context = &slots};
     struct rig rig;
-    BENCH_DRIVER *driver = &rig.driver;
     NTSTATUS status = STATUS_SUCCESS;
     ULONGLONG target = 0;
     bool ok = rig_start(&rig, run, &options, true) && make_slots(&rig, &slots, with);
 
     if (ok) {
-        driver->Complete = slot_is_free;
-        driver->CompleteContext = &slots;
-        driver->Moderate = TRUE;
         bench_begin(run, rig.device);
         while (NT_SUCCESS(status) && bench_more(run)) {
             uint64_t start = run->last;
 
             target += run->batch;
-            status = work_until(driver, &slots, target, with->publish);
+            status = work_until(&rig, &slots, target, with->publish);
             bench_sample(run, start, clock_now());
         }
         if (NT_SUCCESS(status))
-            status =
-                BenchDriverWait(driver, driver->Completed + AeroVirtioSplitRingInFlightCount(&driver->Ring));
-        ok = NT_SUCCESS(status) || rig_fail(&rig, driver->FailedIn, status);
+            status = rig_wait(&rig, rig.driver.Queues[0].Completed + ReferenceInFlight(&rig.driver));
+        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.failed_in, status);
     }
     ok = rig_close(&rig, ok);
     free_slots(&slots);

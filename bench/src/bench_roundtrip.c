@@ -26,13 +26,14 @@ bool roundtrip_poll(struct bench_run *run)
         .model = "loopback", .poll = true, .spin_ns = RIG_SPIN, .queue_size = run->row->with.queue_size};
     AERO_VIRTIO_SEGMENT segment = {.Length = run->row->with.bytes};
     struct rig rig;
-    AERO_VIRTIO_SPLIT_RING *ring = &rig.driver.Ring;
+    AERO_VIRTIO_SPLIT_RING *ring;
     NTSTATUS status = STATUS_SUCCESS;
     uint32_t i;
     bool ok = rig_start(&rig, run, &options, false) && rig_allocate(&rig, run->row->with.bytes);
 
     if (ok) {
         segment.Address = rig.memory_gpa;
+        ring = &rig.driver.Queues[0].Ring;
         AeroVirtioSplitRingSuppressInterrupts(ring);
         bench_begin(run, rig.device);
         while (NT_SUCCESS(status) && bench_more(run)) {
@@ -62,8 +63,8 @@ static bool kick_isr(struct bench_run *run, uint32_t spin_ns)
     struct rig_options options = {
         .model = "loopback", .spin_ns = spin_ns, .queue_size = run->row->with.queue_size};
     AERO_VIRTIO_SEGMENT segment = {.Length = run->row->with.bytes};
+    REFERENCE_REQUEST request = {.Limit = 0};
     struct rig rig;
-    BENCH_DRIVER *driver = &rig.driver;
     NTSTATUS status = STATUS_SUCCESS;
     ULONGLONG sent = 0;
     bool ok = rig_start(&rig, run, &options, true) && rig_allocate(&rig, run->row->with.bytes);
@@ -74,12 +75,12 @@ static bool kick_isr(struct bench_run *run, uint32_t spin_ns)
         while (NT_SUCCESS(status) && bench_more(run)) {
             uint64_t start = clock_now();
 
-            status = BenchDriverSubmit(driver, &segment, 1, 0, &segment);
+            status = rig_submit(&rig, &request, &segment, 1, 0);
             if (NT_SUCCESS(status))
-                status = BenchDriverWait(driver, ++sent);
+                status = rig_wait(&rig, ++sent);
             bench_sample(run, start, clock_now());
         }
-        ok = NT_SUCCESS(status) || rig_fail(&rig, driver->FailedIn, status);
+        ok = NT_SUCCESS(status) || rig_fail(&rig, rig.failed_in, status);
     }
     return rig_close(&rig, ok);
 }

@@ -19,6 +19,16 @@
 #define ANSWER_OK   0
 #define ANSWER_NONE 0xFF /* no device says this: the byte was never written */
 
+/* DISPATCH_LEVEL */
+static VOID request_is_done(PVOID context, REFERENCE_REQUEST *driver, ULONG length, NTSTATUS status)
+{
+    struct disk_request *request = CONTAINING_RECORD(driver, struct disk_request, driver);
+
+    (void)context;
+    (void)length; /* 0 by contract, whatever happened (BLK-7) */
+    request->done = NT_SUCCESS(status);
+}
+
 struct rig_options disk_rig_options(const char *image, bool read_only)
 {
     return (struct rig_options){.model = "blk",
@@ -26,17 +36,8 @@ struct rig_options disk_rig_options(const char *image, bool read_only)
                                 .read_only = read_only,
                                 .spin_ns = RIG_SPIN,
                                 .indirect = DISK_PAGES_MAX + 2,
-                                .features = FEATURE_SEG_MAX | FEATURE_FLUSH};
-}
-
-/* DISPATCH_LEVEL */
-static VOID request_is_done(PVOID context, PVOID cookie, ULONG length)
-{
-    struct disk_request *request = cookie;
-
-    (void)context;
-    (void)length; /* 0 by contract, whatever happened (BLK-7) */
-    request->done = true;
+                                .features = FEATURE_SEG_MAX | FEATURE_FLUSH,
+                                .complete = request_is_done};
 }
 
 static NTSTATUS ask(struct disk *disk, uint32_t *segments_out)
@@ -89,8 +90,7 @@ bool disk_open(struct disk *disk, struct rig *rig, uint32_t request_count, uint3
         request->header_gpa = request->data_gpa + disk->request_bytes;
         request->status_gpa = request->header_gpa + SIM_LINE_BYTES;
     }
-    rig->driver.Complete = request_is_done;
-    rig->driver.PatienceSeconds = PATIENCE_SECONDS;
+    rig->patience_seconds = PATIENCE_SECONDS;
     return true;
 }
 
@@ -124,7 +124,7 @@ NTSTATUS disk_submit(struct disk *disk, struct disk_request *request, enum disk_
     segments[count].Address = request->status_gpa;
     segments[count++].Length = 1;
 
-    return BenchDriverSubmit(&disk->rig->driver, segments, readable, (USHORT)(count - readable), request);
+    return rig_submit(disk->rig, &request->driver, segments, readable, (USHORT)(count - readable));
 }
 
 NTSTATUS disk_result(const struct disk_request *request)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * virtio-blk from the driver's side (BLK-3, BLK-4): requests over the bench's driver, for the image job and
+ * virtio-blk from the driver's side (BLK-3, BLK-4): requests over the reference driver, for the image job and
  * the blk rows. Made and waited for by the virtual CPU's thread; completions are noted by the DPC.
  */
 #ifndef BENCH_DISK_H
@@ -17,7 +17,8 @@ enum disk_type { DISK_IN = 0, DISK_OUT = 1, DISK_FLUSH = 4 }; /* BLK-5 */
 #define DISK_PAGES_MAX    16u /* data pages of one request */
 
 struct disk_request {
-    PUCHAR data; /* rig memory; room for the disk's request_bytes */
+    REFERENCE_REQUEST driver; /* the driver's part of it */
+    PUCHAR data;              /* rig memory; room for the disk's request_bytes */
     PUCHAR header, status;
     ULONGLONG data_gpa, header_gpa, status_gpa;
     uint64_t offset; /* of what is in flight: bytes */

@@ -53,7 +53,7 @@ static bool send_next(struct job *job, struct disk_request *request)
         return bench_fail(&job->run, "can't read the image file at byte %" PRIu64, job->next);
     status = disk_submit(&job->disk, request, job->type, job->next, bytes);
     if (!NT_SUCCESS(status))
-        return rig_fail(job->disk.rig, job->disk.rig->driver.FailedIn, status);
+        return rig_fail(job->disk.rig, job->disk.rig->failed_in, status);
     job->next += bytes;
     job->requests++;
     return true;
@@ -85,21 +85,21 @@ static bool take_done(struct job *job, struct disk_request *request)
 static bool flush(struct job *job, ULONGLONG sent)
 {
     struct disk_request *request = &job->disk.requests[0];
-    BENCH_DRIVER *driver = &job->disk.rig->driver;
+    struct rig *rig = job->disk.rig;
     NTSTATUS status = disk_submit(&job->disk, request, DISK_FLUSH, 0, 0);
 
-    driver->PatienceSeconds = FLUSH_PATIENCE_SECONDS;
+    rig->patience_seconds = FLUSH_PATIENCE_SECONDS;
     if (NT_SUCCESS(status))
-        status = BenchDriverWait(driver, sent + 1);
+        status = rig_wait(rig, sent + 1);
     if (!NT_SUCCESS(status))
-        return rig_fail(job->disk.rig, driver->FailedIn, status);
+        return rig_fail(rig, rig->failed_in, status);
     return NT_SUCCESS(disk_result(request)) ||
            bench_fail(&job->run, "virtio-blk answered %u to FLUSH", *request->status);
 }
 
 static bool transfer(struct job *job)
 {
-    BENCH_DRIVER *driver = &job->disk.rig->driver;
+    struct rig *rig = job->disk.rig;
     ULONGLONG taken = 0;
     NTSTATUS status;
     uint32_t i;
@@ -110,9 +110,9 @@ static bool transfer(struct job *job)
             return false;
     }
     while (taken < job->requests) {
-        status = BenchDriverWait(driver, taken + 1);
+        status = rig_wait(rig, taken + 1);
         if (!NT_SUCCESS(status))
-            return rig_fail(job->disk.rig, driver->FailedIn, status);
+            return rig_fail(rig, rig->failed_in, status);
         for (i = 0; i < job->disk.request_count; i++) {
             struct disk_request *request = &job->disk.requests[i];
 

@@ -10,11 +10,23 @@
 /* What a model that needs a backend gets when the row has none of its own. */
 #define SMALL_IMAGE_BYTES (1u << 20)
 
+/* The driver's watchdog is on, as in a driver; but it's rig_wait that gives up. */
+#define WATCHDOG_PERIOD_MS 1000u
+#define WATCHDOG_LIMIT     3600u
+#define DRAIN_MS           1000u
+
+#define SECOND_100NS 10000000
+
 /* ---- Failures ---- */
 
 bool rig_fail(struct rig *rig, const char *function, NTSTATUS status)
 {
     return bench_fail(rig->run, "%s: %s (0x%08X)", function, BenchStatusName(status), (unsigned)status);
+}
+
+bool rig_driver_fail(struct rig *rig, NTSTATUS status)
+{
+    return rig_fail(rig, rig->driver.FailedIn, status);
 }
 
 static bool sim_failed(struct rig *rig, const char *function, enum aero_sim_status status)
@@ -109,6 +121,32 @@ static bool plug_in(struct rig *rig)
     return true;
 }
 
+/* DISPATCH_LEVEL. The queue has counted it. */
+static VOID completed(PVOID context, REFERENCE_REQUEST *request, ULONG length, NTSTATUS status)
+{
+    (void)context;
+    (void)request;
+    (void)length;
+    (void)status;
+}
+
+static bool find(struct rig *rig, const struct rig_options *options)
+{
+    USHORT id = (USHORT)aero_sim_pci_read(rig->device, 0x02, 2);
+    NTSTATUS status = ReferenceFind(id, 0, &rig->location);
+
+    rig->config = (REFERENCE_CONFIG){.QueueCount = 1,
+                                     .IndirectEntries = options->indirect,
+                                     .Wanted = options->features,
+                                     .Moderate = options->moderate,
+                                     .PeriodMs = WATCHDOG_PERIOD_MS,
+                                     .Limit = WATCHDOG_LIMIT,
+                                     .DrainMs = DRAIN_MS,
+                                     .Complete = options->complete != NULL ? options->complete : completed,
+                                     .Context = options->context};
+    return NT_SUCCESS(status) || rig_fail(rig, "ReferenceFind", status);
+}
+
 bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *options)
 {
     const struct aero_sim_model *model = aero_sim_model_find(options->model);
@@ -116,6 +154,7 @@ bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *
 
     memset(rig, 0, sizeof *rig);
     rig->run = run;
+    rig->patience_seconds = RIG_PATIENCE_SECONDS;
     if (!make_machine(rig, options))
         return false;
     status = aero_sim_device_create(model, aero_nt_memory(rig->nt), rig->worker, &rig->device);
@@ -124,7 +163,9 @@ bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *
     if (!configure(rig, options) || !plug_in(rig))
         return false;
     rig->entered = aero_nt_cpu_enter(rig->nt, 0);
-    return rig->entered || bench_fail(run, "aero_nt_cpu_enter: the virtual CPU is taken");
+    if (!rig->entered)
+        return bench_fail(run, "aero_nt_cpu_enter: the virtual CPU is taken");
+    return find(rig, options);
 }
 
 bool rig_start(struct rig *rig, struct bench_run *run, const struct rig_options *options, bool connect)
@@ -133,8 +174,39 @@ bool rig_start(struct rig *rig, struct bench_run *run, const struct rig_options 
 
     if (!rig_open(rig, run, options))
         return false;
-    status = BenchDriverStart(&rig->driver, &rig->resources, options->features, options->indirect, connect);
-    return NT_SUCCESS(status) || rig_fail(rig, rig->driver.FailedIn, status);
+    rig->config.Poll = !connect;
+    status = ReferenceStart(&rig->driver, &rig->location, &rig->resources, &rig->config);
+    return NT_SUCCESS(status) || rig_driver_fail(rig, status);
+}
+
+NTSTATUS rig_submit(struct rig *rig, REFERENCE_REQUEST *request, const AERO_VIRTIO_SEGMENT *segments,
+                    USHORT readable_count, USHORT writable_count)
+{
+    rig->failed_in = "ReferenceSubmit";
+    return ReferenceSubmit(&rig->driver, 0, request, segments, readable_count, writable_count);
+}
+
+NTSTATUS rig_wait(struct rig *rig, ULONGLONG target)
+{
+    const REFERENCE_QUEUE *queue = &rig->driver.Queues[0];
+    LARGE_INTEGER timeout = {.QuadPart = -(LONGLONG)SECOND_100NS * rig->patience_seconds};
+
+    while (queue->Completed < target) {
+        if (AeroVirtioSplitRingIsPoisoned(&queue->Ring)) {
+            rig->failed_in = "AeroVirtioSplitRingReapMany";
+            return STATUS_DEVICE_PROTOCOL_ERROR;
+        }
+        if (queue->Gate != STATUS_SUCCESS) {
+            rig->failed_in = "the driver wants a reset";
+            return queue->Gate;
+        }
+        if (KeWaitForSingleObject(&rig->driver.Progress, Executive, KernelMode, FALSE, &timeout) ==
+            STATUS_TIMEOUT) {
+            rig->failed_in = "KeWaitForSingleObject (no interrupt came)";
+            return STATUS_IO_TIMEOUT;
+        }
+    }
+    return STATUS_SUCCESS;
 }
 
 bool rig_allocate(struct rig *rig, uint32_t bytes)
@@ -154,22 +226,35 @@ bool rig_allocate(struct rig *rig, uint32_t bytes)
 
 /* ---- Close ---- */
 
+/* A row that failed may have left chains of its own on a ring, which the driver would take for requests. */
+static void take_back(struct rig *rig)
+{
+    void *cookie;
+
+    if (!rig->config.Poll || rig->driver.QueueCount == 0 ||
+        AeroVirtioSplitRingInFlightCount(&rig->driver.Queues[0].Ring) == 0)
+        return;
+    aero_sim_device_stop(rig->device); /* from here on it touches no memory */
+    while (AeroVirtioSplitRingTakeBack(&rig->driver.Queues[0].Ring, &cookie))
+        continue;
+}
+
 bool rig_close(struct rig *rig, bool ok)
 {
     NTSTATUS status;
 
     if (rig->entered) {
-        status = BenchDriverStop(&rig->driver);
+        take_back(rig);
+        status = ReferenceStop(&rig->driver);
         if (!NT_SUCCESS(status))
-            ok = rig_fail(rig, rig->driver.FailedIn, status);
+            ok = rig_driver_fail(rig, status);
     }
     if (rig->device != NULL)
-        aero_sim_device_stop(
-            rig->device); /* from here on it touches no memory, whatever it thinks of its reset */
+        aero_sim_device_stop(rig->device);
     if (rig->entered) {
+        (void)ReferenceStop(&rig->driver); /* now it's gone, whatever it thought of its reset */
         if (rig->memory != NULL)
             MmFreeContiguousMemory(rig->memory);
-        BenchDriverFree(&rig->driver);
         aero_nt_cpu_leave(rig->nt);
     }
     if (rig->attached)

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The scene of a row: a simulated machine with one virtual CPU, a worker, a device on it, and the bench's
- * driver. The calling thread is the virtual CPU from rig_open to rig_close.
+ * The scene of a row: a simulated machine with one virtual CPU, a worker, a device on it, and the reference
+ * driver (examples/). The calling thread is the virtual CPU from rig_open to rig_close.
  */
 #ifndef BENCH_RIG_H
 #define BENCH_RIG_H
 
 #include "aero_nt.h"
 #include "bench.h"
-#include "driver.h"
+#include "reference_driver.h"
+#include "status.h"
+
+/* How long a device may be silent that owes an answer. */
+#define RIG_PATIENCE_SECONDS 3
 
 #define RIG_SPIN UINT32_C(1000000000) /* a second: longer than anything that a row waits for */
 
@@ -16,11 +20,14 @@ struct rig_options {
     const char *model;
     const char *image; /* the backend, or NULL: the rig makes a small one where the model needs it */
     bool read_only;
-    bool poll;           /* the device looks at avail.idx unasked */
-    uint32_t spin_ns;    /* of worker and virtual CPU, before they sleep */
-    uint16_t queue_size; /* of queue 0; 0: the model's own */
-    uint16_t indirect;   /* descriptors in each indirect table; 0: none */
-    uint64_t features;   /* wanted, beyond what every driver wants */
+    bool poll;                    /* the device looks at avail.idx unasked */
+    uint32_t spin_ns;             /* of worker and virtual CPU, before they sleep */
+    uint16_t queue_size;          /* of queue 0; 0: the model's own */
+    uint16_t indirect;            /* descriptors in each indirect table; 0: none */
+    uint64_t features;            /* wanted, beyond what every driver wants */
+    bool moderate;                /* the DPC keeps interrupts off while it reaps */
+    REFERENCE_COMPLETE *complete; /* NULL: completions are only counted */
+    void *context;
 };
 
 struct rig {
@@ -28,9 +35,13 @@ struct rig {
     struct aero_nt *nt;
     struct aero_sim_worker *worker;
     struct aero_sim_device *device;
-    BENCH_RESOURCES resources;
     bool attached, entered;
-    BENCH_DRIVER driver;
+    REFERENCE_LOCATION location;
+    REFERENCE_RESOURCES resources;
+    REFERENCE_CONFIG config;
+    REFERENCE_DEVICE driver;
+    const char *failed_in;     /* what rig_submit's or rig_wait's failure was in */
+    uint32_t patience_seconds; /* of rig_wait */
 
     PUCHAR memory; /* rig_allocate's */
     ULONGLONG memory_gpa;
@@ -45,8 +56,18 @@ struct rig {
  */
 bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *options);
 
-/* rig_open, and BenchDriverStart with interrupts connected or not. */
+/*
+ * rig_open, and ReferenceStart. Without connect nobody but the row takes completions from the rings, which it
+ * may then use directly, with cookies of its own.
+ */
 bool rig_start(struct rig *rig, struct bench_run *run, const struct rig_options *options, bool connect);
+
+/* ReferenceSubmit on queue 0. */
+NTSTATUS rig_submit(struct rig *rig, REFERENCE_REQUEST *request, const AERO_VIRTIO_SEGMENT *segments,
+                    USHORT readable_count, USHORT writable_count);
+
+/* Waits until queue 0 has completed so many. STATUS_IO_TIMEOUT: no interrupt came for patience_seconds. */
+NTSTATUS rig_wait(struct rig *rig, ULONGLONG target);
 
 /*
  * Contiguous memory for a row's buffers, page-aligned, with random contents of the seed's; once a rig. It is
@@ -63,6 +84,9 @@ bool rig_close(struct rig *rig, bool ok);
 
 /* bench_fail with a status: "AeroVirtioSetupQueue: STATUS_IO_DEVICE_ERROR (0xC0000185)". */
 bool rig_fail(struct rig *rig, const char *function, NTSTATUS status);
+
+/* The same for a failure of the driver's start or stop, which knows its function. */
+bool rig_driver_fail(struct rig *rig, NTSTATUS status);
 
 /* ---- Polling ---- */
 
@@ -86,7 +110,7 @@ static inline bool rig_patient(struct rig_patience *patience)
     now = sim_os_now_ns();
     if (patience->since == 0)
         patience->since = now;
-    return now - patience->since < BENCH_PATIENCE_SECONDS * UINT64_C(1000000000) && !host_interrupted;
+    return now - patience->since < RIG_PATIENCE_SECONDS * UINT64_C(1000000000) && !host_interrupted;
 }
 
 #endif
