@@ -13,6 +13,7 @@
 
 #include "nt_scene.h"
 #include "target.h"
+#include "test_program.h"
 
 #define COMMON_BYTES 0x38u
 #define QUEUE_SELECT 0x16u
@@ -403,7 +404,7 @@ static void test_bus_resets_by_another_thread_leave_a_driver_that_recovers(void 
     assert_int_equal(NtDriverStop(&scene.driver), STATUS_SUCCESS);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(com_08_bus_reset_in_every_state_leaves_the_device_as_after_start),
@@ -419,5 +420,6 @@ int main(void)
                                   tear_down_scene),
     };
 
+    test_program(argc, argv, tests);
     return cmocka_run_group_tests_name("bus reset", tests, NULL, NULL);
 }
