@@ -10,7 +10,8 @@
  * does the least harmful thing.
  *
  * "Interruption point" below: a call at which the virtual CPU takes a pending device interrupt, and timers
- * that are due, if its IRQL lets it. Register accesses look for timers only every now and then.
+ * that are due, if its IRQL lets it. Register accesses, spin locks, KeSetEvent and a falling IRQL look for
+ * timers only every now and then, where the machine's clock is real.
  */
 #ifndef AERO_NT_NTDDK_H
 #define AERO_NT_NTDDK_H

@@ -74,7 +74,7 @@ static uint64_t block_timers(struct nt_cpu *cpu, struct block *block, uint64_t n
 
     if (cpu->nt->options.clock == AERO_NT_CLOCK_REAL) {
         if (left == 0) {
-            nt_service(cpu);
+            nt_interruption_point(cpu);
         }
         return left;
     }
@@ -198,7 +198,7 @@ LONG NTAPI KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
     if (old == 0) {
         nt_waiters_kick(self, Event);
     }
-    nt_interruption_point(self);
+    nt_interruption_point_often(self);
     return old;
 }
 

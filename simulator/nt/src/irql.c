@@ -21,7 +21,7 @@ void nt_service(struct nt_cpu *cpu)
             nt_interrupts_take(cpu);
         }
         if (cpu->irql < DISPATCH_LEVEL && (cpu->watched & NT_WATCH_TIMERS) != 0) {
-            nt_timers_expire(cpu);
+            nt_timers_look(cpu);
         }
         if (cpu->irql < DISPATCH_LEVEL && atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0) {
             nt_dpcs_run(cpu);
@@ -46,9 +46,10 @@ void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function)
     }
     cpu->irql = irql;
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE || cpu->deferred ||
-                    (cpu->watched & NT_WATCH_TIMERS) != 0 ||
                     atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0)) {
         nt_service(cpu);
+    } else if (NT_UNLIKELY((cpu->watched & NT_WATCH_TIMERS) != 0)) {
+        nt_timers_glance(cpu);
     }
 }
 

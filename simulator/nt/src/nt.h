@@ -83,8 +83,8 @@ struct nt_cpu {
     uint8_t watched; /* NT_WATCH_*: why a register access isn't plain, besides pending */
     bool deferred;   /* a raised line was left alone because IRQL masks it */
     uint8_t irql;
-    uint32_t timer_glances; /* interruption points passed while timers are set */
-    uint64_t timer_due_ns;  /* no timer of this CPU is due before; UINT64_MAX: none is set */
+    uint32_t timer_rest;   /* interruption points to come before the real clock is read for timers */
+    uint64_t timer_due_ns; /* no timer of this CPU is due before; UINT64_MAX: none is set */
     uint32_t held_count;
     uint32_t number;
     struct aero_nt *nt;
@@ -218,18 +218,19 @@ void nt_service(struct nt_cpu *cpu);
 /* To irql <= the present one; checks locks held, then services. */
 void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function);
 
-/* Reads the clock only where a timer of this CPU is set. */
+/* Of a call that takes its time: reads the clock, where a timer of this CPU is set. */
 static inline void nt_interruption_point(struct nt_cpu *cpu)
 {
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE ||
                     (cpu->watched & NT_WATCH_TIMERS) != 0)) {
+        cpu->timer_rest = 0;
         nt_service(cpu);
     }
 }
 
 void nt_timers_glance(struct nt_cpu *cpu);
 
-/* The same where it comes thick and fast: the clock is read every now and then. */
+/* The same where it comes thick and fast: the real clock is read every now and then. */
 static inline void nt_interruption_point_often(struct nt_cpu *cpu)
 {
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE)) {
@@ -274,8 +275,8 @@ bool nt_dpc_queue(struct nt_cpu *cpu, PRKDPC dpc, PVOID argument1, PVOID argumen
 void nt_waiters_kick(struct nt_cpu *self, const void *object);
 
 /* ---- timer.c ---- */
-/* Signals what is due of this CPU's and queues its DPCs. Below DISPATCH_LEVEL. */
-void nt_timers_expire(struct nt_cpu *cpu);
+/* If it is time to look: signals what is due of this CPU's and queues its DPCs. Below DISPATCH_LEVEL. */
+void nt_timers_look(struct nt_cpu *cpu);
 /* ns until the first of this CPU's timers is due, 0 where it is; UINT64_MAX: none is set. */
 uint64_t nt_timers_left_ns(struct nt_cpu *cpu);
 /* Likewise of one timer, whichever CPU set it; UINT64_MAX: it isn't set. */

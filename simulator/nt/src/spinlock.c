@@ -170,7 +170,7 @@ VOID NTAPI KeAcquireSpinLock(PKSPIN_LOCK SpinLock, PKIRQL OldIrql)
     if (NT_LIKELY(nt_irql_at_most(cpu, DISPATCH_LEVEL, __func__))) {
         cpu->irql = DISPATCH_LEVEL;
     }
-    nt_interruption_point(cpu);
+    nt_interruption_point_often(cpu);
     nt_lock_enter(cpu, SpinLock, DISPATCH_LEVEL, __func__);
 }
 
@@ -199,7 +199,7 @@ VOID NTAPI KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
     if (NT_UNLIKELY(cpu->irql != DISPATCH_LEVEL)) {
         NT_BREACH(cpu, "IRQL", cpu->irql, "called at IRQL %u; it must be %u", cpu->irql, DISPATCH_LEVEL);
     }
-    nt_interruption_point(cpu);
+    nt_interruption_point_often(cpu);
     nt_lock_enter(cpu, SpinLock, DISPATCH_LEVEL, __func__);
 }
 
@@ -214,5 +214,5 @@ VOID NTAPI KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK SpinLock)
         NT_BREACH(cpu, "IRQL", cpu->irql, "called at IRQL %u; it must be %u", cpu->irql, DISPATCH_LEVEL);
     }
     nt_lock_leave(cpu, SpinLock, __func__);
-    nt_interruption_point(cpu);
+    nt_interruption_point_often(cpu);
 }

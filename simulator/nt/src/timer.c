@@ -91,12 +91,13 @@ static void timers_note(struct nt_cpu *cpu)
         (uint8_t)(first != NULL ? cpu->watched | NT_WATCH_TIMERS : cpu->watched & ~NT_WATCH_TIMERS);
 }
 
-void nt_timers_expire(struct nt_cpu *cpu)
+static void timers_expire(struct nt_cpu *cpu)
 {
     struct aero_nt *nt = cpu->nt;
     struct nt_timer *first;
     uint64_t now_ns;
 
+    cpu->timer_rest = NT_POINTS_PER_CLOCK;
     /* Another CPU may have cancelled what was due first, which makes this a look too early. */
     if (nt->options.clock == AERO_NT_CLOCK_REAL && sim_os_now_ns() - nt->began_ns < cpu->timer_due_ns) {
         return;
@@ -110,10 +111,29 @@ void nt_timers_expire(struct nt_cpu *cpu)
     sim_os_lock_release(&nt->lock);
 }
 
-/* Rare enough that the clock doesn't show beside register accesses, often enough for any timer. */
+/*
+ * Is it time to look? Reading the real clock costs as much as a cache line's journey: rare enough that it
+ * doesn't show beside register accesses and interrupts, often enough for any timer.
+ */
+static bool timers_rest(struct nt_cpu *cpu)
+{
+    if (cpu->nt->options.clock != AERO_NT_CLOCK_REAL || cpu->timer_rest == 0) {
+        return false;
+    }
+    cpu->timer_rest--;
+    return true;
+}
+
+void nt_timers_look(struct nt_cpu *cpu)
+{
+    if (!timers_rest(cpu)) {
+        timers_expire(cpu);
+    }
+}
+
 void nt_timers_glance(struct nt_cpu *cpu)
 {
-    if (cpu->irql < DISPATCH_LEVEL && ++cpu->timer_glances % NT_POINTS_PER_CLOCK == 0) {
+    if (cpu->irql < DISPATCH_LEVEL && !timers_rest(cpu)) {
         nt_service(cpu);
     }
 }
