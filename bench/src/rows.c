@@ -15,6 +15,8 @@ static const struct bench_row rows[] = {
      "the same, a cache line each way"},
     {"limit/wake", limit_wake, 1, 40000, 500, false, {0},
      "round trip between two threads that both sleep (futex, WaitOnAddress)"},
+    {"limit/pread", limit_pread, 1, 100000, 200, true, {0, 1, 65536},
+     "64 KiB of a cached file at random, read by one host call (pread, ReadFile)"},
 
     {"mmio/read8", mmio_read8, 1000, 100000, 200, false, {0},
      "READ_REGISTER_UCHAR of device_status"},
@@ -61,6 +63,8 @@ static const struct bench_row rows[] = {
 
     {"blk/read/4096", blk_read, 1, 500000, 1000, true, {0, 1, 4096},
      "virtio-blk IN of 4 KiB at random, one outstanding, interrupts, cached file"},
+    {"blk/read/65536", blk_read, 1, 100000, 200, true, {0, 1, 65536},
+     "the same of 64 KiB, in segments of 4 KiB as the image job's"},
     {"blk/write/4096", blk_write, 1, 500000, 1000, true, {0, 1, 4096},
      "virtio-blk OUT of 4 KiB at random, one outstanding, interrupts, no flush"},
 };
