@@ -27,9 +27,24 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-/* Stands before libc's: the tests count syncs and have them fail. Called on the worker. */
+/* These stand before libc's: the tests count host calls, and have syncs fail. Called on the worker. */
+static _Atomic uint32_t transfers;
+
+ssize_t preadv(int descriptor, const struct iovec *vector, int count, off_t offset)
+{
+    atomic_fetch_add(&transfers, 1);
+    return syscall(SYS_preadv, descriptor, vector, count, (long)offset, (long)((uint64_t)offset >> 32));
+}
+
+ssize_t pwritev(int descriptor, const struct iovec *vector, int count, off_t offset)
+{
+    atomic_fetch_add(&transfers, 1);
+    return syscall(SYS_pwritev, descriptor, vector, count, (long)offset, (long)((uint64_t)offset >> 32));
+}
+
 static _Atomic uint32_t syncs;
 static _Atomic uint32_t syncs_fail;
 
@@ -115,6 +130,23 @@ static void blk_08_sync_that_fails_gives_ioerr(void **state)
     assert_int_equal(blk_request(disk, BLK_FLUSH, 0, 0), BLK_OK);
 }
 
+/* ---- Calls of the host ---- */
+
+static void test_blk_request_of_many_segments_is_one_host_call(void **state)
+{
+    const uint32_t pieces[] = {2, 16, BLK_SEG_MAX};
+    struct blk_disk *disk = *state;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t before = atomic_load(&transfers);
+
+        assert_int_equal(blk_request_cut(disk, BLK_IN, 0, pieces[i] * BLK_SECTOR, BLK_SECTOR), BLK_OK);
+        assert_int_equal(atomic_load(&transfers), before + 1);
+        assert_int_equal(blk_request_cut(disk, BLK_OUT, 0, pieces[i] * BLK_SECTOR, BLK_SECTOR), BLK_OK);
+        assert_int_equal(atomic_load(&transfers), before + 2);
+    }
+}
+
 /* ---- Faults of the host ---- */
 
 static void blk_06_image_that_shrank_gives_ioerr(void **state)
@@ -125,6 +157,7 @@ static void blk_06_image_that_shrank_gives_ioerr(void **state)
     assert_int_equal(blk_request(disk, BLK_IN, 2, BLK_SECTOR), BLK_OK);
     assert_int_equal(blk_request(disk, BLK_IN, 3, BLK_SECTOR), BLK_IOERR);
     assert_int_equal(blk_request(disk, BLK_IN, BLK_SECTORS - 1, BLK_SECTOR), BLK_IOERR);
+    assert_int_equal(blk_request_cut(disk, BLK_IN, 0, 4 * BLK_SECTOR, BLK_SECTOR), BLK_IOERR);
 }
 
 static void test_blk_host_refuses_to_write_gives_ioerr(void **state)
@@ -238,6 +271,7 @@ int main(int argc, char **argv)
 #ifndef _WIN32
         BLK_TEST(blk_08_each_flush_syncs_once_before_it_completes),
         BLK_TEST(blk_08_sync_that_fails_gives_ioerr),
+        BLK_TEST(test_blk_request_of_many_segments_is_one_host_call),
         BLK_TEST(blk_06_image_that_shrank_gives_ioerr),
         BLK_TEST(test_blk_host_refuses_to_write_gives_ioerr),
 #endif

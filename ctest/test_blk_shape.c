@@ -336,6 +336,37 @@ static void blk_06_seg_max_segments_with_one_across_a_region_border_are_served(v
     blk_expect_original(disk->data + BLK_SECTOR, BLK_SECTOR, (BLK_SEG_MAX - 1) * BLK_SECTOR);
 }
 
+/*
+ * Each buffer is cut there, so there are more pieces than go to the host at once. They lie on each other: an IN
+ * leaves the last sector there, an OUT writes one sector everywhere.
+ */
+static void blk_06_seg_max_segments_all_across_a_region_border_are_served(void **state)
+{
+    const uint64_t gpa = RING_DRIVER_NEXT_GPA - 200;
+    struct blk_disk *disk = *state;
+    struct ring_driver_buffer buffers[BLK_SEG_MAX + 2];
+
+    for (uint32_t i = 1; i <= BLK_SEG_MAX; i++)
+        buffers[i] = (struct ring_driver_buffer){gpa, BLK_SECTOR, true};
+    buffers[0] = (struct ring_driver_buffer){disk->header_gpa, 16, false};
+    buffers[BLK_SEG_MAX + 1] = (struct ring_driver_buffer){disk->status_gpa, 1, true};
+    blk_put_header(disk, BLK_IN, 7);
+    assert_int_equal(blk_submit(disk, buffers, BLK_SEG_MAX + 2), BLK_OK);
+    blk_expect_original(ring_driver_at(&disk->driver, gpa, 200), (BLK_SEG_MAX + 6) * BLK_SECTOR, 200);
+    blk_expect_original(ring_driver_at(&disk->driver, gpa + 200, BLK_SECTOR - 200),
+                        (BLK_SEG_MAX + 6) * BLK_SECTOR + 200, BLK_SECTOR - 200);
+
+    for (uint32_t i = 1; i <= BLK_SEG_MAX; i++)
+        buffers[i].writable = false;
+    blk_put_header(disk, BLK_OUT, 20);
+    assert_int_equal(blk_submit(disk, buffers, BLK_SEG_MAX + 2), BLK_OK);
+    assert_int_equal(blk_request(disk, BLK_IN, 20, BLK_SEG_MAX * BLK_SECTOR), BLK_OK);
+    for (uint32_t i = 0; i < BLK_SEG_MAX; i++)
+        blk_expect_original(disk->data + i * BLK_SECTOR, (BLK_SEG_MAX + 6) * BLK_SECTOR, BLK_SECTOR);
+    assert_int_equal(blk_request(disk, BLK_IN, 20 + BLK_SEG_MAX, BLK_SECTOR), BLK_OK);
+    blk_expect_original(disk->data, (20 + BLK_SEG_MAX) * BLK_SECTOR, BLK_SECTOR);
+}
+
 static void blk_06_last_sector_is_served(void **state)
 {
     struct blk_disk *disk = *state;
@@ -453,6 +484,7 @@ int main(int argc, char **argv)
         BLK_TEST(blk_06_more_than_seg_max_segments_give_ioerr),
         BLK_RAW_TEST(blk_06_more_than_seg_max_segments_in_a_larger_queue_give_ioerr),
         BLK_TEST(blk_06_seg_max_segments_with_one_across_a_region_border_are_served),
+        BLK_TEST(blk_06_seg_max_segments_all_across_a_region_border_are_served),
         BLK_TEST(blk_06_last_sector_is_served),
         BLK_TEST(blk_06_whole_disk_in_one_request_is_served),
         BLK_TEST(blk_06_sectors_beyond_capacity_give_ioerr),

@@ -20,8 +20,49 @@
 #include "test_program.h"
 
 #ifndef _WIN32
+#include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+/*
+ * Stand before libc's, so that the host may be made to stop short. Each call moves vector_most bytes at most (0:
+ * any number), every second one is interrupted instead if vector_interrupts, and vector_calls counts.
+ */
+static size_t vector_most;
+static bool vector_interrupts;
+static uint32_t vector_calls;
+
+static ssize_t moved(long call, int descriptor, const struct iovec *vector, int count, off_t offset)
+{
+    struct iovec shorter[IOV_MAX];
+    size_t room = vector_most ? vector_most : SIZE_MAX;
+
+    if (vector_interrupts && vector_calls++ % 2) {
+        errno = EINTR;
+        return -1;
+    }
+    assert_in_range(count, 1, IOV_MAX);
+    for (int i = 0; i < count; i++) {
+        shorter[i] = vector[i];
+        if (shorter[i].iov_len > room)
+            shorter[i].iov_len = room;
+        room -= shorter[i].iov_len;
+    }
+    return syscall(call, descriptor, shorter, count, (long)offset, (long)((uint64_t)offset >> 32));
+}
+
+ssize_t preadv(int descriptor, const struct iovec *vector, int count, off_t offset)
+{
+    return moved(SYS_preadv, descriptor, vector, count, offset);
+}
+
+ssize_t pwritev(int descriptor, const struct iovec *vector, int count, off_t offset)
+{
+    return moved(SYS_pwritev, descriptor, vector, count, offset);
+}
 #endif
 
 /* ---- Reading and writing ---- */
@@ -137,6 +178,130 @@ static void test_file_close_of_none_is_harmless(void **state)
 {
     sim_os_file_close(NULL);
 }
+
+/* ---- Several buffers at once ---- */
+
+#define FILE_BYTES 3000u
+#define GUARD      0xEE
+
+/* Cuts length bytes into buffers of `piece` bytes; an empty one stands behind each seventh. */
+static size_t cut(struct sim_os_buffer *buffers, uint8_t *bytes, size_t length, size_t piece)
+{
+    size_t count = 0;
+
+    for (size_t at = 0; at < length; at += piece) {
+        buffers[count++] = (struct sim_os_buffer){bytes + at, length - at < piece ? length - at : piece};
+        if (count % 8 == 7)
+            buffers[count++] = (struct sim_os_buffer){NULL, 0};
+    }
+    return count;
+}
+
+/* Reads and writes the file but for its first and last byte, in such pieces, and looks at each byte. */
+static void move_in_pieces(struct file_fixture *fixture, size_t piece)
+{
+    static struct sim_os_buffer buffers[2 * FILE_BYTES];
+    static uint8_t bytes[FILE_BYTES], seen[FILE_BYTES];
+    const size_t length = FILE_BYTES - 2;
+    size_t count = cut(buffers, bytes + 1, length, piece);
+
+    memset(bytes, GUARD, sizeof bytes);
+    assert_true(sim_os_file_read_vector(fixture->file, 1, buffers, count));
+    for (size_t i = 1; i <= length; i++)
+        assert_int_equal(bytes[i], temp_file_byte(i));
+    assert_int_equal(bytes[0], GUARD);
+    assert_int_equal(bytes[length + 1], GUARD);
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)~temp_file_byte(i);
+    assert_true(sim_os_file_write_vector(fixture->file, 1, buffers, count));
+    bytes[0] = temp_file_byte(0);
+    bytes[length + 1] = temp_file_byte(length + 1);
+    assert_true(temp_file_read(fixture->path, 0, seen, sizeof seen));
+    assert_memory_equal(seen, bytes, sizeof seen);
+    assert_int_equal(temp_file_size(fixture->path), FILE_BYTES);
+    assert_true(temp_file_create(fixture->path, FILE_BYTES));
+}
+
+static void test_file_vector_moves_every_buffer_in_order(void **state)
+{
+    move_in_pieces(*state, 1000);
+    move_in_pieces(*state, 77);
+    move_in_pieces(*state, FILE_BYTES);
+}
+
+/* More than 3000 of them; no host takes more than 1024 in one call. */
+static void test_file_vector_of_more_buffers_than_a_host_takes_at_once_is_moved(void **state)
+{
+    move_in_pieces(*state, 1);
+}
+
+static void test_file_vector_of_no_bytes_is_done_at_once(void **state)
+{
+    struct file_fixture *fixture = *state;
+    const struct sim_os_buffer empty[] = {{NULL, 0}, {NULL, 0}};
+
+    assert_true(sim_os_file_read_vector(fixture->file, 0, NULL, 0));
+    assert_true(sim_os_file_write_vector(fixture->file, 0, NULL, 0));
+    assert_true(sim_os_file_read_vector(fixture->file, FILE_BYTES, empty, 2));
+    assert_true(sim_os_file_write_vector(fixture->file, FILE_BYTES + 1, empty, 2));
+    assert_int_equal(temp_file_size(fixture->path), FILE_BYTES);
+}
+
+static void test_file_vector_read_beyond_its_end_is_refused(void **state)
+{
+    struct file_fixture *fixture = *state;
+    uint8_t bytes[4];
+    const struct sim_os_buffer buffers[] = {{bytes, 2}, {bytes + 2, 1}, {NULL, 0}, {bytes + 3, 1}};
+
+    assert_true(sim_os_file_read_vector(fixture->file, FILE_BYTES - 4, buffers, 4));
+    for (uint64_t offset = FILE_BYTES - 3; offset <= FILE_BYTES; offset++)
+        assert_false(sim_os_file_read_vector(fixture->file, offset, buffers, 4));
+}
+
+static void test_file_vector_offsets_that_overflow_are_refused(void **state)
+{
+    struct file_fixture *fixture = *state;
+    const uint64_t offsets[] = {UINT64_MAX, UINT64_MAX - 99, 1ull << 63, INT64_MAX};
+    uint8_t bytes[100] = {0};
+    const struct sim_os_buffer buffers[] = {{bytes, 50}, {bytes + 50, 50}};
+
+    for (int i = 0; i < 4; i++) {
+        assert_false(sim_os_file_read_vector(fixture->file, offsets[i], buffers, 2));
+        assert_false(sim_os_file_write_vector(fixture->file, offsets[i], buffers, 2));
+    }
+    assert_int_equal(temp_file_size(fixture->path), FILE_BYTES);
+}
+
+static void test_file_vector_of_a_read_only_file_is_not_written(void **state)
+{
+    struct file_fixture *fixture = *state;
+    struct sim_os_file *file = sim_os_file_open(fixture->path, true, fixture->error, sizeof fixture->error);
+    uint8_t byte = 1;
+    const struct sim_os_buffer buffer = {&byte, 1};
+
+    assert_non_null(file);
+    assert_false(sim_os_file_write_vector(file, 0, &buffer, 1));
+    assert_true(sim_os_file_read_vector(file, 7, &buffer, 1));
+    assert_int_equal(byte, temp_file_byte(7));
+    sim_os_file_close(file);
+}
+
+#ifndef _WIN32
+static void test_file_vector_goes_on_where_the_host_stopped(void **state)
+{
+    const size_t most[] = {1, 3, 76, 77, 78, 500};
+
+    for (int i = 0; i < 6; i++) {
+        vector_most = most[i];
+        vector_interrupts = i % 2;
+        move_in_pieces(*state, 77);
+        move_in_pieces(*state, 2000);
+    }
+    vector_most = 0;
+    vector_interrupts = false;
+}
+#endif
 
 /* ---- Opening ---- */
 
@@ -268,6 +433,12 @@ int main(int argc, char **argv)
         FILE_TEST(test_file_read_only_refuses_writes_alone),
         FILE_TEST(test_file_open_twice_is_one_file),
         cmocka_unit_test(test_file_close_of_none_is_harmless),
+        FILE_TEST(test_file_vector_moves_every_buffer_in_order),
+        FILE_TEST(test_file_vector_of_more_buffers_than_a_host_takes_at_once_is_moved),
+        FILE_TEST(test_file_vector_of_no_bytes_is_done_at_once),
+        FILE_TEST(test_file_vector_read_beyond_its_end_is_refused),
+        FILE_TEST(test_file_vector_offsets_that_overflow_are_refused),
+        FILE_TEST(test_file_vector_of_a_read_only_file_is_not_written),
         cmocka_unit_test(test_file_path_is_utf8),
         cmocka_unit_test(test_file_missing_is_said),
         cmocka_unit_test(test_file_that_is_a_folder_is_said),
@@ -275,6 +446,7 @@ int main(int argc, char **argv)
 #ifdef _WIN32
         cmocka_unit_test(test_file_path_that_is_no_utf8_is_said),
 #else
+        FILE_TEST(test_file_vector_goes_on_where_the_host_stopped),
         cmocka_unit_test(test_file_that_is_a_device_is_said),
         cmocka_unit_test(test_file_that_is_a_pipe_is_said_without_waiting),
         cmocka_unit_test(test_file_that_may_not_be_opened_is_said),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * virtio-blk over a disk image (BLK-1..8): a regular file, or on Linux a block device, whose size is the
- * disk's and never changes. Data goes between the image and guest memory directly, with one host call a
- * segment. Serves on the worker, so a slow disk holds up the other devices there; open and close run on the
+ * disk's and never changes. Data goes between the image and guest memory directly, all segments of a request
+ * at once. Serves on the worker, so a slow disk holds up the other devices there; open and close run on the
  * thread that starts and stops the device.
  */
 #include "bytes.h"
@@ -131,24 +131,40 @@ static bool fits(const struct blk *blk, const struct aero_sim_chain *chain, cons
            sectors <= blk->capacity - sector && data_segments(chain, *span) <= SEG_MAX;
 }
 
+#define PARTS_MAX SEG_MAX /* at once; borders between memory regions may cut a request into more */
+
+static bool move_parts(struct blk *blk, bool to_image, uint64_t offset, const struct sim_os_buffer *parts,
+                       uint32_t count)
+{
+    return to_image ? sim_os_file_write_vector(blk->image, offset, parts, count)
+                    : sim_os_file_read_vector(blk->image, offset, parts, count);
+}
+
 static enum blk_status transfer(struct blk *blk, const struct aero_sim_chain *chain, struct span span,
                                 uint64_t sector, bool to_image)
 {
-    uint64_t offset;
+    struct sim_os_buffer parts[PARTS_MAX];
+    uint64_t first, end; /* byte of the parts, in the image */
+    uint32_t count = 0;
 
     if (!fits(blk, chain, &span, sector))
         return STATUS_IOERR;
-    offset = sector * SECTOR_BYTES;
+    first = end = sector * SECTOR_BYTES;
     for (uint32_t i = 0; i < span.count; i++) {
         struct aero_sim_segment part = span_part(&span, &span.segments[i]);
-        bool done = to_image ? sim_os_file_write(blk->image, offset, part.data, part.length)
-                             : sim_os_file_read(blk->image, offset, part.data, part.length);
 
-        if (!done)
-            return STATUS_IOERR;
-        offset += part.length;
+        if (part.length == 0)
+            continue;
+        if (count == PARTS_MAX) {
+            if (!move_parts(blk, to_image, first, parts, count))
+                return STATUS_IOERR;
+            first = end;
+            count = 0;
+        }
+        parts[count++] = (struct sim_os_buffer){part.data, part.length};
+        end += part.length;
     }
-    return STATUS_OK;
+    return move_parts(blk, to_image, first, parts, count) ? STATUS_OK : STATUS_IOERR;
 }
 
 static enum blk_status request(struct blk *blk, const struct aero_sim_chain *chain)

@@ -59,6 +59,19 @@ uint64_t sim_os_file_bytes(const struct sim_os_file *file);
 /* All of it, or false. */
 bool sim_os_file_read(struct sim_os_file *file, uint64_t offset, void *to, size_t length);
 bool sim_os_file_write(struct sim_os_file *file, uint64_t offset, const void *from, size_t length);
+/*
+ * The same for bytes that lie in one buffer after the other, with as few host calls as can be: on Linux mostly
+ * one, on Windows one a buffer. Buffers may be empty, and none at all is done at once. After false some of the
+ * bytes may have been moved.
+ */
+struct sim_os_buffer {
+    void *data;
+    size_t length;
+};
+bool sim_os_file_read_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                             size_t count);
+bool sim_os_file_write_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                              size_t count);
 bool sim_os_file_sync(struct sim_os_file *file); /* durable on the medium: fdatasync, FlushFileBuffers */
 void sim_os_file_close(struct sim_os_file *file);
 

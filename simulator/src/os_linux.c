@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * os.h on Linux: pthreads, futexes, mmap, pread and pwrite. With os_windows.c the only file that knows its
+ * os.h on Linux: pthreads, futexes, mmap, pread and preadv. With os_windows.c the only file that knows its
  * host, and it knows nothing of the simulator. Every function may be called from any thread.
  */
 #define _GNU_SOURCE
@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -349,6 +351,86 @@ bool sim_os_file_write(struct sim_os_file *file, uint64_t offset, const void *fr
         length -= (size_t)done;
     }
     return true;
+}
+
+#define VECTOR_MAX       128u       /* buffers in one host call: on the stack, a page half full */
+#define VECTOR_BYTES_MAX (1u << 30) /* the host counts in ssize_t, which has 31 bits on a 32-bit one */
+_Static_assert(VECTOR_MAX <= IOV_MAX, "more buffers than the host takes at once");
+
+/* Bytes of a run of buffers that are still to be moved: those behind the first `done` of the first buffer. */
+struct remainder {
+    const struct sim_os_buffer *buffers;
+    size_t count;
+    size_t done;
+};
+
+/* Leaves out the next bytes, and buffers of which nothing is left. */
+static void remainder_advance(struct remainder *remainder, size_t bytes)
+{
+    while (remainder->count > 0 && remainder->buffers->length - remainder->done <= bytes) {
+        bytes -= remainder->buffers->length - remainder->done;
+        remainder->buffers++;
+        remainder->count--;
+        remainder->done = 0;
+    }
+    remainder->done += bytes;
+}
+
+/* As much of it as one host call takes; answers the number of entries and, in bytes_out, their bytes. */
+static int remainder_vector(const struct remainder *remainder, struct iovec *vector, size_t *bytes_out)
+{
+    size_t done = remainder->done, room = VECTOR_BYTES_MAX, i;
+
+    for (i = 0; i < remainder->count && i < VECTOR_MAX && room > 0; i++) {
+        size_t length = remainder->buffers[i].length - done;
+
+        vector[i].iov_base = (uint8_t *)remainder->buffers[i].data + done;
+        vector[i].iov_len = length < room ? length : room;
+        room -= vector[i].iov_len;
+        done = 0;
+    }
+    *bytes_out = VECTOR_BYTES_MAX - room;
+    return (int)i;
+}
+
+static bool transfer_vector(struct sim_os_file *file, bool to_file, uint64_t offset,
+                            struct remainder remainder)
+{
+    struct iovec vector[VECTOR_MAX];
+    size_t bytes;
+
+    for (remainder_advance(&remainder, 0); remainder.count > 0;) {
+        int count = remainder_vector(&remainder, vector, &bytes);
+        ssize_t done;
+
+        if (!in_offsets(offset, bytes))
+            return false;
+        done = to_file ? pwritev(file->descriptor, vector, count, (off_t)offset)
+                       : preadv(file->descriptor, vector, count, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return false; /* 0: the file ends here */
+        offset += (uint64_t)done;
+        remainder_advance(&remainder, (size_t)done);
+    }
+    return true;
+}
+
+bool sim_os_file_read_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                             size_t count)
+{
+    if (count == 1) /* pread is the quicker for one */
+        return sim_os_file_read(file, offset, buffers->data, buffers->length);
+    return transfer_vector(file, false, offset, (struct remainder){.buffers = buffers, .count = count});
+}
+
+bool sim_os_file_write_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                              size_t count)
+{
+    if (count == 1)
+        return sim_os_file_write(file, offset, buffers->data, buffers->length);
+    return transfer_vector(file, true, offset, (struct remainder){.buffers = buffers, .count = count});
 }
 
 bool sim_os_file_sync(struct sim_os_file *file)

@@ -345,6 +345,30 @@ bool sim_os_file_write(struct sim_os_file *file, uint64_t offset, const void *fr
     return transfer(file->handle, true, offset, (uint8_t *)from, length);
 }
 
+/* One after the other: ReadFileScatter and WriteFileGather take whole pages alone, and no cached file. */
+static bool transfer_vector(HANDLE handle, bool to_file, uint64_t offset, const struct sim_os_buffer *buffers,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!transfer(handle, to_file, offset, buffers[i].data, buffers[i].length))
+            return false;
+        offset += buffers[i].length;
+    }
+    return true;
+}
+
+bool sim_os_file_read_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                             size_t count)
+{
+    return transfer_vector(file->handle, false, offset, buffers, count);
+}
+
+bool sim_os_file_write_vector(struct sim_os_file *file, uint64_t offset, const struct sim_os_buffer *buffers,
+                              size_t count)
+{
+    return transfer_vector(file->handle, true, offset, buffers, count);
+}
+
 bool sim_os_file_sync(struct sim_os_file *file)
 {
     /* A handle without write access can't be flushed, and has nothing to flush. */
