@@ -499,6 +499,36 @@ static void test_reference_stop_drains_first(void **state)
     assert_true(reference_scene_are_back(&scene, 0, 50, STATUS_SUCCESS));
 }
 
+static VOID NTAPI set_progress(PKDPC dpc, PVOID context, PVOID argument1, PVOID argument2)
+{
+    KeSetEvent(context, IO_NO_INCREMENT, FALSE);
+}
+
+/* Progress ends a wait. It mustn't end the drain: the others have their time all the same. */
+static void test_reference_stop_drains_for_its_time_however_often_something_comes_back(void **state)
+{
+    LARGE_INTEGER millisecond = {.QuadPart = -10000};
+    uint64_t began_ns, took_ns;
+    NTSTATUS status;
+    KTIMER timer;
+    KDPC dpc;
+
+    assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+    scene.driver.Config.DrainMs = 60;
+    assert_int_equal(reference_scene_submit(&scene, 0, 0), STATUS_SUCCESS);
+    KeInitializeTimer(&timer);
+    KeInitializeDpc(&dpc, set_progress, &scene.driver.Progress);
+    KeSetTimerEx(&timer, millisecond, 1, &dpc);
+    began_ns = aero_nt_now_ns(scene.rig.nt);
+    status = ReferenceStop(&scene.driver);
+    took_ns = aero_nt_now_ns(scene.rig.nt) - began_ns;
+    KeCancelTimer(&timer);
+    KeFlushQueuedDpcs();
+    assert_int_equal(status, STATUS_SUCCESS);
+    assert_true(took_ns >= 60 * UINT64_C(1000000));
+    assert_true(reference_scene_are_back(&scene, 0, 1, STATUS_CANCELLED));
+}
+
 static void test_reference_stop_and_start_go_round(void **state)
 {
     assert_true(reference_scene_create(&scene, loopback(), NULL));
@@ -549,6 +579,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_reference_stop_cancels_what_isnt_completed_in_time, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_reference_stop_drains_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_reference_stop_drains_for_its_time_however_often_something_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reference_stop_and_start_go_round, set_up, tear_down),
     };
 

@@ -356,13 +356,17 @@ NTSTATUS ReferenceLetGo(REFERENCE_DEVICE *Device, NTSTATUS Reason)
 
 VOID ReferenceAwaitDrain(REFERENCE_DEVICE *Device)
 {
-    ULONG Left = Device->Config.DrainMs / DRAIN_PORTION_MS;
+    const ULONGLONG Allowed = (ULONGLONG)Device->Config.DrainMs * UNITS_100NS_PER_MS;
+    const ULONGLONG Began = KeQueryInterruptTime();
     LARGE_INTEGER Portion;
 
     Portion.QuadPart = -(LONGLONG)DRAIN_PORTION_MS * UNITS_100NS_PER_MS;
     (VOID) ReferencePoll(Device);
-    /* The bit is set in all ones too: whether it's gone or can't go on, there is nothing to wait for. */
-    while (Left-- != 0 && ReferenceInFlight(Device) != 0 &&
+    /*
+     * By the clock, since each completion ends a wait. The bit is set in all ones too: whether it's gone or
+     * can't go on, there is nothing to wait for.
+     */
+    while (KeQueryInterruptTime() - Began < Allowed && ReferenceInFlight(Device) != 0 &&
            (AeroVirtioGetStatus(&Device->Transport) & VIRTIO_STATUS_DEVICE_NEEDS_RESET) == 0)
     {
         (VOID) KeWaitForSingleObject(&Device->Progress, Executive, KernelMode, FALSE, &Portion);
