@@ -340,6 +340,25 @@ static void test_recovery_of_a_device_that_doesnt_come_up_fails_and_may_be_tried
     }
 }
 
+/* A worker that comes late, or is told twice, mustn't reset a device that is well again. */
+static void test_recovery_isnt_wanted_any_more_once_the_device_was_reset(void **state)
+{
+    assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+    for (uint32_t round = 0; round < 2; round++) {
+        submit(round, round + 1);
+        reference_scene_tick(&scene, REFERENCE_SCENE_LIMIT + 2);
+        assert_int_equal(KeReadStateEvent(&scene.driver.RecoveryWanted), 1);
+        if (round == 0) {
+            assert_int_equal(ReferenceRecover(&scene.driver), STATUS_SUCCESS);
+        } else {
+            assert_int_equal(ReferenceSuspend(&scene.driver), STATUS_SUCCESS);
+            assert_int_equal(ReferenceResume(&scene.driver), STATUS_SUCCESS);
+        }
+        assert_int_equal(scene.driver.State, ReferenceRunning);
+        assert_false(wanted());
+    }
+}
+
 static void test_recovery_has_nothing_to_do_after_a_stop_or_a_suspension(void **state)
 {
     assert_true(reference_scene_open(&scene, loopback()));
@@ -522,6 +541,7 @@ int main(int argc, char **argv)
         TEST(test_recovery_without_a_confirmed_reset_keeps_all),
         TEST(test_recovery_without_a_confirmed_reset_frees_all_once_unplugged),
         TEST(test_recovery_of_a_device_that_doesnt_come_up_fails_and_may_be_tried_again),
+        TEST(test_recovery_isnt_wanted_any_more_once_the_device_was_reset),
         TEST(test_recovery_has_nothing_to_do_after_a_stop_or_a_suspension),
         TEST(test_recovery_on_another_cpu_amid_traffic_completes_each_request_once),
         TEST(test_removal_in_traffic_completes_each_request_once),

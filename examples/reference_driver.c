@@ -68,6 +68,7 @@ VOID ReferenceMove(REFERENCE_DEVICE *Device, REFERENCE_STATE State)
     KeAcquireSpinLock(&Device->StateLock, &OldIrql);
     Device->State = State;
     Device->Generation++;
+    KeClearEvent(&Device->RecoveryWanted); /* asked for in a state that is past */
     for (Index = 0; Index < Device->QueueCount; Index++)
     {
         Queue = &Device->Queues[Index];

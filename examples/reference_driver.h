@@ -67,7 +67,7 @@ typedef struct _REFERENCE_REQUEST
 
 /*
  * A request is back, with what became of it:
- *     STATUS_SUCCESS               the device has completed it, Length bytes written, as the device says (BLK-7)
+ *     STATUS_SUCCESS               the device has completed it, Length bytes written, as it says (BLK-7)
  *     STATUS_CANCELLED             stop, or suspension: it took longer than Config.DrainMs
  *     STATUS_IO_DEVICE_ERROR       recovery: the device may have carried it out, or not
  *     STATUS_DEVICE_NOT_CONNECTED  removal
@@ -147,7 +147,7 @@ typedef struct _REFERENCE_DEVICE
     KSPIN_LOCK StateLock;    /* over the next two */
     REFERENCE_STATE State;   /* changed under Life too */
     ULONG Generation;        /* counts changes of State */
-    KEVENT RecoveryWanted;   /* the driver asks: call ReferenceRecover at PASSIVE_LEVEL */
+    KEVENT RecoveryWanted;   /* call ReferenceRecover at PASSIVE_LEVEL; a new State clears it */
     KEVENT Progress;         /* something was handed out, or recovery asked for */
     volatile LONG LostInterrupts; /* that the watchdog has made up for */
     volatile LONG ConfigChanges;  /* a driver for a real type would read configuration again */
