@@ -499,6 +499,66 @@ static void test_reference_stop_drains_first(void **state)
     assert_true(reference_scene_are_back(&scene, 0, 50, STATUS_SUCCESS));
 }
 
+static void expect_absent(REFERENCE_DEVICE *driver)
+{
+    AERO_VIRTIO_SEGMENT segment = {.Address = scene.buffer_gpa, .Length = 16};
+
+    assert_int_equal(ReferenceRecover(driver), STATUS_INVALID_DEVICE_STATE);
+    assert_int_equal(ReferenceSuspend(driver), STATUS_INVALID_DEVICE_STATE);
+    assert_int_equal(ReferenceResume(driver), STATUS_INVALID_DEVICE_STATE);
+    assert_int_equal(ReferenceSubmit(driver, 0, &scene.requests[0].driver, &segment, 1, 0),
+                     STATUS_INVALID_DEVICE_STATE);
+    assert_int_equal(ReferencePoll(driver), 0);
+    assert_int_equal(ReferenceInFlight(driver), 0);
+    assert_int_equal(ReferenceSurpriseRemove(driver), STATUS_SUCCESS);
+    assert_int_equal(ReferenceStop(driver), STATUS_SUCCESS);
+    assert_int_equal(driver->State, ReferenceAbsent);
+}
+
+static void test_reference_absent_device_has_nothing_to_do(void **state)
+{
+    static REFERENCE_DEVICE never;
+
+    assert_true(reference_scene_create(&scene, loopback(), NULL));
+    assert_true(reference_scene_power_on(&scene));
+    expect_absent(&never); /* zeroed, as AddDevice leaves it */
+    scene.config.Complete = NULL;
+    assert_int_equal(reference_scene_start(&scene), STATUS_INVALID_PARAMETER);
+    expect_absent(&scene.driver);
+}
+
+static void stop(void *context)
+{
+    ReferenceStop(context);
+}
+
+/* The second comes while the first still drains, and finds nothing left to do. */
+static void test_reference_stop_on_two_cpus_is_one_stop(void **state)
+{
+    struct nt_rig_options options = nt_rig_options_default();
+    struct nt_rig_cpu cpu;
+    NTSTATUS status;
+
+    options.cpus = 2;
+    for (uint32_t round = 0; round < 2; round++) {
+        assert_true(reference_scene_create(&scene, &reference_scene_keeper, &options));
+        assert_true(reference_scene_power_on(&scene));
+        scene.config.DrainMs = 200;
+        assert_int_equal(reference_scene_start(&scene), STATUS_SUCCESS);
+        assert_int_equal(reference_scene_submit(&scene, 0, 0), STATUS_SUCCESS);
+        assert_true(nt_rig_cpu_start(&cpu, &scene.rig, stop, &scene.driver));
+        KeSetEvent(&cpu.request, IO_NO_INCREMENT, FALSE);
+        status = round == 0 ? ReferenceStop(&scene.driver) : ReferenceSurpriseRemove(&scene.driver);
+        nt_rig_cpu_stop(&cpu);
+        assert_int_equal(status, STATUS_SUCCESS);
+        assert_int_equal(ReferenceStop(&scene.driver), STATUS_SUCCESS);
+        assert_int_equal(scene.driver.State, ReferenceAbsent);
+        assert_int_equal(atomic_load(&scene.back), 1);
+        assert_true(reference_scene_holds_nothing(&scene));
+        assert_int_equal(reference_scene_close(&scene), 0);
+    }
+}
+
 static VOID NTAPI set_progress(PKDPC dpc, PVOID context, PVOID argument1, PVOID argument2)
 {
     KeSetEvent(context, IO_NO_INCREMENT, FALSE);
@@ -581,6 +641,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_reference_stop_drains_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_reference_stop_drains_for_its_time_however_often_something_comes_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reference_absent_device_has_nothing_to_do, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reference_stop_on_two_cpus_is_one_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reference_stop_and_start_go_round, set_up, tear_down),
     };
 

@@ -47,10 +47,20 @@ static const struct
 
 C_ASSERT(RTL_NUMBER_OF(States) == ReferenceRemoved + 1);
 
-VOID ReferenceLockLife(REFERENCE_DEVICE *Device)
+BOOLEAN ReferenceLockLife(REFERENCE_DEVICE *Device)
 {
+    if (Device->Config.Complete == NULL)
+    {
+        return FALSE; /* it never began: there isn't even a lock */
+    }
     /* Without a time-out, since whoever holds it waits for nothing without one. */
     (VOID) KeWaitForSingleObject(&Device->Life, Executive, KernelMode, FALSE, NULL);
+    if (Device->State == ReferenceAbsent)
+    {
+        ReferenceUnlockLife(Device);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 VOID ReferenceUnlockLife(REFERENCE_DEVICE *Device)
@@ -312,7 +322,15 @@ static NTSTATUS StartSteps(REFERENCE_DEVICE *Device)
     {
         Status = ReferenceConnect(Device);
     }
-    return NT_SUCCESS(Status) ? ReferenceGo(Device) : Status;
+    if (NT_SUCCESS(Status))
+    {
+        Status = ReferenceGo(Device);
+    }
+    if (NT_SUCCESS(Status))
+    {
+        ReferenceStartWatchdog(Device);
+    }
+    return Status;
 }
 
 NTSTATUS ReferenceStart(REFERENCE_DEVICE *Device, const REFERENCE_LOCATION *Location,
@@ -324,7 +342,9 @@ NTSTATUS ReferenceStart(REFERENCE_DEVICE *Device, const REFERENCE_LOCATION *Loca
     Status = ReferenceMap(Device, Location, Resources, Config);
     if (NT_SUCCESS(Status))
     {
+        (VOID) ReferenceLockLife(Device); /* from DRIVER_OK on others may come */
         Status = StartSteps(Device);
+        ReferenceUnlockLife(Device);
     }
     if (!NT_SUCCESS(Status))
     {
@@ -332,7 +352,6 @@ NTSTATUS ReferenceStart(REFERENCE_DEVICE *Device, const REFERENCE_LOCATION *Loca
         (VOID) ReferenceStop(Device);
         return ReferenceFailedIn(Device, FailedIn, Status); /* what came first is what counts */
     }
-    ReferenceStartWatchdog(Device);
     return STATUS_SUCCESS;
 }
 
@@ -414,11 +433,10 @@ NTSTATUS ReferenceStop(REFERENCE_DEVICE *Device)
 {
     NTSTATUS Status;
 
-    if (Device->Bar0 == NULL)
+    if (!ReferenceLockLife(Device))
     {
-        return STATUS_SUCCESS; /* Absent: there isn't even a lock yet */
+        return STATUS_SUCCESS;
     }
-    ReferenceLockLife(Device);
     Status = Quiesce(Device);
     Disconnect(Device);
     ReferenceStopWatchdog(Device);
@@ -440,11 +458,10 @@ NTSTATUS ReferenceSurpriseRemove(REFERENCE_DEVICE *Device)
 {
     NTSTATUS Status = STATUS_SUCCESS;
 
-    if (Device->Bar0 == NULL)
+    if (!ReferenceLockLife(Device))
     {
-        return STATUS_SUCCESS; /* Absent: there isn't even a lock yet */
+        return STATUS_SUCCESS;
     }
-    ReferenceLockLife(Device);
     ReferenceMove(Device, ReferenceRemoved);
     if (Device->DeviceOwnsRings)
     {

@@ -19,8 +19,11 @@ NTSTATUS ReferenceSetDriverOk(AERO_VIRTIO_PCI_MODERN_DEVICE *Transport);
 
 /* ---- States: PASSIVE_LEVEL ----------------------------------------------------------------------------- */
 
-/* Life: one change of state at a time, from its first step to its last. */
-VOID ReferenceLockLife(REFERENCE_DEVICE *Device);
+/*
+ * Life: one change of state at a time, from its first step to its last. FALSE: the device is Absent, or has
+ * become so while this waited; the lock isn't held.
+ */
+BOOLEAN ReferenceLockLife(REFERENCE_DEVICE *Device);
 VOID ReferenceUnlockLife(REFERENCE_DEVICE *Device);
 
 /* With Life held. Changes the state, and with it what every queue answers to who submits. */

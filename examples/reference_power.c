@@ -61,7 +61,10 @@ NTSTATUS ReferenceRecover(REFERENCE_DEVICE *Device)
 {
     NTSTATUS Status = STATUS_INVALID_DEVICE_STATE;
 
-    ReferenceLockLife(Device);
+    if (!ReferenceLockLife(Device))
+    {
+        return Status;
+    }
     if (HasBegun(Device))
     {
         ReferenceMove(Device, ReferenceRecovering);
@@ -79,7 +82,10 @@ NTSTATUS ReferenceSuspend(REFERENCE_DEVICE *Device)
 {
     NTSTATUS Status = STATUS_INVALID_DEVICE_STATE;
 
-    ReferenceLockLife(Device);
+    if (!ReferenceLockLife(Device))
+    {
+        return Status;
+    }
     if (HasBegun(Device))
     {
         ReferenceMove(Device, ReferenceDraining);
@@ -128,7 +134,10 @@ NTSTATUS ReferenceResume(REFERENCE_DEVICE *Device)
 {
     NTSTATUS Status = STATUS_INVALID_DEVICE_STATE;
 
-    ReferenceLockLife(Device);
+    if (!ReferenceLockLife(Device))
+    {
+        return Status;
+    }
     if (Device->State == ReferenceSuspended)
     {
         Status = Resume(Device);
