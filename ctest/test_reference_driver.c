@@ -194,6 +194,8 @@ static void test_reference_start_refuses_a_bad_config(void **state)
     scene.config.QueueCount = 1;
     scene.config.PeriodMs = 0;
     assert_int_equal(reference_scene_start(&scene), STATUS_INVALID_PARAMETER);
+    scene.config.PeriodMs = 0x80000000; /* KeSetTimerEx takes a LONG */
+    assert_int_equal(reference_scene_start(&scene), STATUS_INVALID_PARAMETER);
     scene.config.PeriodMs = 100;
     scene.config.Required = VIRTIO_F_RING_PACKED;
     assert_int_equal(reference_scene_start(&scene), STATUS_INVALID_PARAMETER);

@@ -178,6 +178,53 @@ static void test_watchdog_respects_a_requests_own_limit(void **state)
     assert_true(wanted());
 }
 
+/* One that never asks for recovery; the sum with a tick doesn't wrap. */
+static void test_watchdog_takes_the_longest_limit_for_what_it_is(void **state)
+{
+    assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+    for (uint32_t i = 0; i < 2; i++)
+        scene.requests[i].driver.Limit = i ? 0x80000000 : MAXULONG;
+    submit(0, 2);
+    reference_scene_tick(&scene, 30);
+    assert_int_equal(nt_rig_counters(&scene.rig, 0).doorbells, 2);
+    assert_false(wanted());
+}
+
+/* The doorbell for the first request is none for the second, which wasn't overdue when it rang. */
+static void test_watchdog_rings_again_for_each_that_becomes_overdue(void **state)
+{
+    assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+    scene.requests[1].driver.Limit = REFERENCE_SCENE_LIMIT + 1;
+    submit(0, 2);
+    reference_scene_tick(&scene, REFERENCE_SCENE_LIMIT);
+    reference_scene_mood(KEEPER_SERVES_ONE);
+    reference_scene_tick(&scene, 1);
+    assert_true(reference_scene_await(&scene, 1));
+    assert_true(reference_scene_are_back(&scene, 0, 1, STATUS_SUCCESS));
+    assert_int_equal(nt_rig_counters(&scene.rig, 0).doorbells, 3);
+    reference_scene_tick(&scene, 1);
+    assert_int_equal(nt_rig_counters(&scene.rig, 0).doorbells, 4);
+    assert_false(wanted());
+    reference_scene_tick(&scene, 1);
+    assert_int_equal(nt_rig_counters(&scene.rig, 0).doorbells, 4);
+    assert_true(wanted());
+}
+
+/* That another one becomes overdue with each tick doesn't put it off. */
+static void test_watchdog_gives_up_on_a_silent_device_amid_submissions(void **state)
+{
+    uint32_t ticks = 0;
+
+    assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+    submit(0, 1);
+    for (; ticks < 10 && !wanted(); ticks++) {
+        scene.requests[ticks + 1].driver.Limit = 1;
+        assert_int_equal(reference_scene_submit(&scene, 0, ticks + 1), STATUS_SUCCESS);
+        reference_scene_tick(&scene, 1);
+    }
+    assert_true(ticks <= REFERENCE_SCENE_LIMIT + 2);
+}
+
 /* ---- Recovery ---- */
 
 static void test_recovery_uses_the_same_memory_and_features(void **state)
@@ -532,6 +579,9 @@ int main(int argc, char **argv)
         TEST(test_watchdog_rings_again_before_it_gives_up),
         TEST(test_watchdog_gives_up_on_a_silent_device_and_recovery_heals_it),
         TEST(test_watchdog_respects_a_requests_own_limit),
+        TEST(test_watchdog_takes_the_longest_limit_for_what_it_is),
+        TEST(test_watchdog_rings_again_for_each_that_becomes_overdue),
+        TEST(test_watchdog_gives_up_on_a_silent_device_amid_submissions),
         TEST(test_recovery_uses_the_same_memory_and_features),
         TEST(test_recovery_agrees_on_the_first_features_or_none),
         TEST(test_recovery_counts_what_the_device_had_completed),

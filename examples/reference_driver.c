@@ -95,7 +95,7 @@ VOID ReferenceMove(REFERENCE_DEVICE *Device, REFERENCE_STATE State)
 static BOOLEAN ConfigIsLegal(const REFERENCE_CONFIG *Config)
 {
     return (BOOLEAN)(Config->Complete != NULL && Config->QueueCount != 0 &&
-                     (Config->Poll || Config->PeriodMs != 0));
+                     (Config->Poll || (LONG)Config->PeriodMs > 0));
 }
 
 /* All that a service routine or a DPC might touch exists before there is either (quirk 25). */

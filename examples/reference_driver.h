@@ -60,7 +60,7 @@ typedef struct _REFERENCE_RESOURCES
 /* A request of the owner's, in nonpaged memory. From Submit to Complete it is the driver's. */
 typedef struct _REFERENCE_REQUEST
 {
-    ULONG Limit;     /* in periods of the watchdog; 0: Config.Limit */
+    ULONG Limit;     /* in periods of the watchdog, up to 2^30; 0: Config.Limit */
     ULONG Due;       /* the driver's, as the next: the watchdog's tick at which it is overdue */
     LIST_ENTRY Link; /* the queue's InFlight */
 } REFERENCE_REQUEST;
@@ -83,7 +83,7 @@ typedef struct _REFERENCE_CONFIG
     ULONGLONG Wanted;
     BOOLEAN Poll;     /* no interrupt and no watchdog: the owner calls ReferencePoll */
     BOOLEAN Moderate; /* interrupts are off while the DPC reaps */
-    ULONG PeriodMs;   /* of the watchdog */
+    ULONG PeriodMs;   /* of the watchdog, below 2^31 */
     ULONG Limit;      /* of a request, in such periods, after which it is overdue */
     ULONG DrainMs;    /* how long stop and suspension wait for what is in flight */
     REFERENCE_COMPLETE *Complete;
@@ -118,7 +118,8 @@ typedef struct _REFERENCE_QUEUE
     LIST_ENTRY InFlight; /* REFERENCE_REQUEST.Link, oldest first */
     ULONG Tick;          /* of the watchdog */
     ULONG Generation;    /* the device's, when this gate was last set */
-    BOOLEAN Rung;        /* the watchdog has rung the doorbell once more */
+    BOOLEAN Rung;        /* the watchdog has rung the doorbell once more, */
+    ULONG RungTick;      /* and at this tick */
     ULONGLONG Completed; /* by the device, ever */
 
     struct _REFERENCE_DEVICE *Device; /* the rest is constant while the device runs */
@@ -193,8 +194,8 @@ NTSTATUS ReferenceCheck(const REFERENCE_LOCATION *Location);
  * for them.
  *
  * INSUFFICIENT_RESOURCES: memory, a mapping, the interrupt. NO_SUCH_DEVICE, NOT_SUPPORTED, DEVICE_NOT_READY,
- * IO_DEVICE_ERROR: as ReferenceCheck. INVALID_PARAMETER: no Complete, no queue, no period, BAR0 too short, a
- * bit of Required that the transport doesn't support. Else as AeroVirtioNegotiateFeatures,
+ * IO_DEVICE_ERROR: as ReferenceCheck. INVALID_PARAMETER: no Complete, no queue, no such period, BAR0 too
+ * short, a bit of Required that the transport doesn't support. Else as AeroVirtioNegotiateFeatures,
  * AeroVirtioQueryQueue, AeroVirtioSetupQueue; IO_DEVICE_ERROR too where DRIVER_OK doesn't stick.
  */
 NTSTATUS ReferenceStart(REFERENCE_DEVICE *Device, const REFERENCE_LOCATION *Location,

@@ -5,7 +5,8 @@
  */
 #include "reference_internal.h"
 
-#define AT_ONCE 32u /* completions, on the stack of a DPC */
+#define AT_ONCE   32u         /* completions, on the stack of a DPC */
+#define LIMIT_MAX 0x40000000u /* periods: with it each difference of ticks is a LONG still */
 
 /* ---- Memory -------------------------------------------------------------------------------------------- */
 
@@ -92,6 +93,13 @@ NTSTATUS ReferenceQueueSetUp(REFERENCE_QUEUE *Queue)
 
 /* ---- Submission ---------------------------------------------------------------------------------------- */
 
+static ULONG DueOf(const REFERENCE_QUEUE *Queue, const REFERENCE_REQUEST *Request)
+{
+    ULONG Limit = Request->Limit != 0 ? Request->Limit : Queue->Device->Config.Limit;
+
+    return Queue->Tick + 1 + (Limit < LIMIT_MAX ? Limit : LIMIT_MAX);
+}
+
 NTSTATUS ReferenceAdd(REFERENCE_QUEUE *Queue, REFERENCE_REQUEST *Request, const AERO_VIRTIO_SEGMENT *Segments,
                       USHORT ReadableCount, USHORT WritableCount)
 {
@@ -103,7 +111,7 @@ NTSTATUS ReferenceAdd(REFERENCE_QUEUE *Queue, REFERENCE_REQUEST *Request, const 
     }
     if (Status == STATUS_SUCCESS)
     {
-        Request->Due = Queue->Tick + 1 + (Request->Limit != 0 ? Request->Limit : Queue->Device->Config.Limit);
+        Request->Due = DueOf(Queue, Request);
         InsertTailList(&Queue->InFlight, &Request->Link);
     }
     return Status;
@@ -398,14 +406,14 @@ VOID NTAPI ReferenceConfigDpc(PKDPC Dpc, PVOID DeferredContext, PVOID Argument1,
 
 /* ---- The watchdog: DISPATCH_LEVEL ---------------------------------------------------------------------- */
 
-/* The queue's lock is held. Ticks wrap, so it's the difference that counts. */
-static BOOLEAN IsOverdue(const REFERENCE_QUEUE *Queue)
+/* The queue's lock is held. Has one in flight been overdue at that tick? Ticks wrap: it's the difference. */
+static BOOLEAN IsOverdueAt(const REFERENCE_QUEUE *Queue, ULONG Tick)
 {
     const LIST_ENTRY *Entry;
 
     for (Entry = Queue->InFlight.Flink; Entry != &Queue->InFlight; Entry = Entry->Flink)
     {
-        if ((LONG)(Queue->Tick - CONTAINING_RECORD(Entry, REFERENCE_REQUEST, Link)->Due) >= 0)
+        if ((LONG)(Tick - CONTAINING_RECORD(Entry, REFERENCE_REQUEST, Link)->Due) >= 0)
         {
             return TRUE;
         }
@@ -419,7 +427,7 @@ static BOOLEAN TickAndLook(REFERENCE_QUEUE *Queue)
 
     KeAcquireSpinLockAtDpcLevel(&Queue->Lock);
     Queue->Tick++;
-    Overdue = IsOverdue(Queue);
+    Overdue = IsOverdueAt(Queue, Queue->Tick);
     Queue->Rung = (BOOLEAN)(Queue->Rung && Overdue);
     KeReleaseSpinLockFromDpcLevel(&Queue->Lock);
     return Overdue;
@@ -427,7 +435,7 @@ static BOOLEAN TickAndLook(REFERENCE_QUEUE *Queue)
 
 /*
  * Something is overdue and not in the used ring. A doorbell may have been lost (quirk 8): it gets another,
- * once.
+ * once. What has become overdue since then gets one of its own.
  */
 static VOID RingAgainOrGiveUp(REFERENCE_QUEUE *Queue)
 {
@@ -436,12 +444,13 @@ static VOID RingAgainOrGiveUp(REFERENCE_QUEUE *Queue)
 
     KeAcquireSpinLockAtDpcLevel(&Queue->Lock);
     Generation = Queue->Generation;
-    if (Queue->Gate == STATUS_SUCCESS && IsOverdue(Queue))
+    if (Queue->Gate == STATUS_SUCCESS && IsOverdueAt(Queue, Queue->Tick))
     {
-        GiveUp = Queue->Rung;
+        GiveUp = (BOOLEAN)(Queue->Rung && IsOverdueAt(Queue, Queue->RungTick));
         if (!GiveUp)
         {
             Queue->Rung = TRUE;
+            Queue->RungTick = Queue->Tick;
             (VOID) AeroVirtioNotifyQueue(&Queue->Device->Transport, Queue->Index, Queue->NotifyOff);
         }
     }

@@ -25,6 +25,13 @@ void reference_scene_mood(enum keeper_mood next)
     atomic_store(&mood, next);
 }
 
+static bool serves(void)
+{
+    int now = atomic_load(&mood);
+
+    return now == KEEPER_SERVES || now == KEEPER_SERVES_ONE;
+}
+
 struct keeper {
     struct aero_sim_device *device;
 };
@@ -46,9 +53,11 @@ static void keeper_event(void *state)
     if (atomic_load(&mood) == KEEPER_FAILS)
         aero_sim_device_fail(device);
     for (uint16_t queue = 0; queue < 2; queue++) {
-        while (atomic_load(&mood) == KEEPER_SERVES && (chain = aero_sim_queue_peek(device, queue)) != NULL) {
+        while (serves() && (chain = aero_sim_queue_peek(device, queue)) != NULL) {
             size_t length = aero_sim_chain_read(chain, 0, bytes, sizeof bytes);
+            int one = KEEPER_SERVES_ONE;
 
+            atomic_compare_exchange_strong(&mood, &one, KEEPER_KEEPS);
             aero_sim_queue_complete(device, queue, (uint32_t)aero_sim_chain_write(chain, 0, bytes, length));
         }
     }

@@ -84,7 +84,8 @@ bool reference_scene_holds_nothing(const struct reference_scene *scene);
 
 extern const struct aero_sim_model reference_scene_keeper; /* echoes, in its two queues, where it serves */
 
-enum keeper_mood { KEEPER_KEEPS, KEEPER_SERVES, KEEPER_FAILS };
+/* After one KEEPER_SERVES_ONE is KEEPER_KEEPS again. */
+enum keeper_mood { KEEPER_KEEPS, KEEPER_SERVES, KEEPER_SERVES_ONE, KEEPER_FAILS };
 void reference_scene_mood(enum keeper_mood mood); /* looked at with the next doorbell, wake or DRIVER_OK */
 
 #endif
