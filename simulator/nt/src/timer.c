@@ -303,6 +303,7 @@ BOOLEAN NTAPI KeCancelTimer(PKTIMER Timer)
     }
     sim_os_lock_acquire(&cpu->nt->lock);
     was_set = timer_remove(cpu->nt, Timer);
+    timers_note(cpu); /* so that the clock isn't looked at any more for a timer that nobody waits for */
     sim_os_lock_release(&cpu->nt->lock);
     return was_set;
 }
