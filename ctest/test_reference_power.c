@@ -278,7 +278,7 @@ static void test_suspend_without_a_confirmed_reset_keeps_all_until_resume(void *
     assert_true(reference_scene_works(&scene, 3));
 }
 
-/* Nor when it polls, has no interrupt to tell by, and is stopped while it sleeps: the device may have no power. */
+/* Nor when it polls, so has no interrupt to tell by, and is stopped in its sleep: it may have no power. */
 static void test_stop_of_a_suspended_device_that_owns_memory_touches_no_register(void **state)
 {
     const struct aero_sim_quirk_trigger second = {.after = 1, .times = 1, .value = 0x0F};
