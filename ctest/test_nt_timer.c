@@ -493,6 +493,23 @@ static void test_real_timer_expires_among_register_accesses(void **state)
     assert_true(seen.times[0] - began >= MS);
 }
 
+/* Also where it fell due while a lock was held, and where that is all that the CPU does. */
+static void test_real_timer_expires_among_spin_locks(void **state)
+{
+    uint64_t end_ns = sim_os_now_ns() + 20 * UINT64_C(1000000000);
+    KSPIN_LOCK lock;
+    KIRQL old;
+
+    KeInitializeSpinLock(&lock);
+    KeSetTimerEx(&timer, ticks(-MS), 1, &dpc);
+    while (seen.count < 3 && sim_os_now_ns() < end_ns) {
+        KeAcquireSpinLock(&lock, &old);
+        KeReleaseSpinLock(&lock, old);
+    }
+    assert_true(KeCancelTimer(&timer));
+    assert_true(seen.count >= 3);
+}
+
 static void test_real_timer_expires_in_a_delay_and_in_stalls(void **state)
 {
     uint32_t stall;
@@ -559,6 +576,7 @@ int main(int argc, char **argv)
         TEST(test_one_timer_too_many_is_reported),
         TEST(test_timer_set_at_destroy_is_a_leak_and_its_memory_is_left_alone),
         REAL(test_real_timer_expires_among_register_accesses),
+        REAL(test_real_timer_expires_among_spin_locks),
         REAL(test_real_timer_expires_in_a_delay_and_in_stalls),
         REAL(test_real_wait_for_a_periodic_timer_is_not_early),
         REAL_SPIN(test_real_wait_for_a_periodic_timer_is_not_early),
