@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2154
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by cmake/mingw-cmocka and cmake/debian-i386, after setup.sh: how to fetch a package of Debian's that the
-# machine doesn't have installed, from the archive that it uses already. Its apt configuration is only read, and its
-# package database not even that; no root is needed.
+# Sourced by cmake/mingw-cmocka, cmake/debian-i386 and bench/peers/fetch, after setup.sh: how to fetch a package of
+# Debian's that the machine doesn't have installed, from the archive that it uses already. Its apt configuration is
+# only read, and its package database not even that; no root is needed.
 
 # debian_work NAME DIRECTORY...: $work, in the cache's own file system: the last step is a rename, so that nobody
 # ever sees half of it.

@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by bench/run, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and cmake/wine-run: where things are, what a
-# machine must have, and how to configure and build a preset. Defines functions and variables; does nothing by itself.
+# Sourced by bench/run, bench/peers/run and its fetch, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and
+# cmake/wine-run: where things are, what a machine must have, and how to configure and build a preset. Defines functions
+# and variables; does nothing by itself.
 
 aero_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 aero_cache=${AERO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/aero-virtio-bench}
@@ -102,6 +103,7 @@ needs() {
     mingw32) have i686-w64-mingw32-gcc ;;
     dpkg-source) have dpkg-source ;;
     dpkg-deb) have apt-get && have dpkg-deb ;;
+    xz) have xz ;;
     # What the private copy of 32-bit Wine lives on.
     libc-i386) [ -e /lib/ld-linux.so.2 ] ;;
     wine64) wine_program 64 >/dev/null && wine_server 64 >/dev/null ;;
@@ -141,6 +143,7 @@ packages() {
     mingw32) say gcc-mingw-w64-i686 ;;
     dpkg-source) say dpkg-dev ;;
     dpkg-deb) say dpkg ;;
+    xz) say xz-utils ;;
     libc-i386) say libc6-i386 ;;
     wine64) say wine64 wine ;;
     gdb) say gdb ;;
