@@ -201,6 +201,27 @@ static void test_configure_of_null_is_refused(void **state)
     aero_sim_device_destroy(NULL);
 }
 
+static void ignore_level(void *context, bool asserted)
+{
+}
+
+static void test_configured_intx_callback_can_be_asked_for(void **state)
+{
+    void *context = &memory;
+
+    assert_null(aero_sim_device_intx(NULL, &context));
+    assert_null(context);
+    context = &memory;
+    assert_null(aero_sim_device_intx(device, &context));
+    assert_null(context);
+    assert_int_equal(aero_sim_device_set_intx(device, ignore_level, &worker), AERO_SIM_OK);
+    assert_ptr_equal(aero_sim_device_intx(device, &context), ignore_level);
+    assert_ptr_equal(context, &worker);
+    assert_int_equal(aero_sim_device_set_intx(device, NULL, NULL), AERO_SIM_OK);
+    assert_null(aero_sim_device_intx(device, &context));
+    assert_null(context);
+}
+
 static void test_configure_poll_mode_without_a_worker_is_refused(void **state)
 {
     struct aero_sim_device *stepped;
@@ -336,6 +357,7 @@ int main(int argc, char **argv)
         TEST(test_status_names_are_the_constants),
         TEST(test_configure_refuses_what_no_device_has),
         TEST(test_configure_of_null_is_refused),
+        TEST(test_configured_intx_callback_can_be_asked_for),
         TEST(test_configure_poll_mode_without_a_worker_is_refused),
         TEST(test_configure_after_start_and_after_stop_is_refused),
         TEST(test_stop_without_a_start_is_refused),

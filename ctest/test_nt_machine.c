@@ -158,6 +158,18 @@ static void test_attach_gives_slot_address_and_vector(void **state)
     assert_int_equal(aero_sim_pci_read(machine.devices[0], 0x04, 2) & 0x0406, 0x0006);
 }
 
+/* What a harness hands levels on to when it watches the line itself. */
+static void test_attach_takes_each_devices_intx_callback(void **state)
+{
+    void *first = NULL, *second = NULL;
+
+    assert_non_null(aero_sim_device_intx(machine.devices[0], &first));
+    assert_ptr_equal(aero_sim_device_intx(machine.devices[0], &first),
+                     aero_sim_device_intx(machine.devices[1], &second));
+    assert_non_null(first);
+    assert_ptr_not_equal(first, second);
+}
+
 static void test_attach_where_it_cannot_go_is_refused(void **state)
 {
     struct aero_nt_attach_options options = {0, 0, 9, 2}; /* a slot that is taken */
@@ -335,6 +347,7 @@ int main(int argc, char **argv)
         TEST(test_cpu_left_at_raised_irql_is_reported),
         TEST(test_machine_destroyed_with_a_cpu_entered_is_reported),
         TEST(test_attach_gives_slot_address_and_vector),
+        TEST(test_attach_takes_each_devices_intx_callback),
         TEST(test_attach_where_it_cannot_go_is_refused),
         TEST(test_register_access_reaches_the_device_and_is_counted),
         TEST(test_register_access_outside_mappings_is_reported),

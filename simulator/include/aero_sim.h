@@ -127,6 +127,12 @@ typedef void aero_sim_intx_fn(void *context, bool asserted);
 enum aero_sim_status aero_sim_device_set_intx(struct aero_sim_device *device, aero_sim_intx_fn *fn, void *context);
 
 /*
+ * The callback that is set, and its context; NULL and NULL where none is, or no device. For who wants to watch
+ * the line that a machine has taken: set another one, which hands each level on to this one.
+ */
+aero_sim_intx_fn *aero_sim_device_intx(const struct aero_sim_device *device, void **context_out);
+
+/*
  * A breach of the contract by the driver that vetting found. It is harmless to the process; what the device does
  * about it is said by the clause. Runs on the worker or on the thread of the bus call; must not block.
  */

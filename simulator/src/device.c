@@ -193,6 +193,12 @@ enum aero_sim_status aero_sim_device_set_intx(struct aero_sim_device *device, ae
     return AERO_SIM_OK;
 }
 
+aero_sim_intx_fn *aero_sim_device_intx(const struct aero_sim_device *device, void **context_out)
+{
+    *context_out = device ? device->interrupts.context : NULL;
+    return device ? device->interrupts.fn : NULL;
+}
+
 enum aero_sim_status aero_sim_device_set_breach(struct aero_sim_device *device, aero_sim_breach_fn *fn, void *context)
 {
     enum aero_sim_status status = may_configure(device);

@@ -177,9 +177,10 @@ struct aero_nt_device_info {
 };
 
 /*
- * Puts a device that is not yet started into a PCI slot and takes its INTx callback. options NULL: line 0,
- * CPU 0, any slot. BAD_ARGUMENT: out of range, slot taken, or the line goes to another CPU. BAD_STATE: the
- * device is started already. LIMIT: no room.
+ * Puts a device that is not yet started into a PCI slot and takes its INTx callback; a harness that watches
+ * the line puts its own before that one (aero_sim_device_intx). options NULL: line 0, CPU 0, any slot.
+ * BAD_ARGUMENT: out of range, slot taken, or the line goes to another CPU. BAD_STATE: the device is started
+ * already. LIMIT: no room.
  */
 enum aero_sim_status aero_nt_attach(struct aero_nt *nt, struct aero_sim_device *device,
                                     const struct aero_nt_attach_options *options,
