@@ -329,7 +329,7 @@ static void test_temporary_files_are_gone_after_cleanup(void **state)
     assert_true(host_temp_path("folder/never-made", inner, error, sizeof error));
     host_cleanup();
     assert_true(temp_file_size(file) == UINT64_MAX);
-    assert_false(host_make_directory(inner)); /* the folder around it is gone, too */
+    assert_false(host_make_directory(inner, false)); /* the folder around it is gone, too */
     host_cleanup();
 
     /* And then it begins anew. */

@@ -67,7 +67,7 @@ bool host_temp_directory(const char *name, char *path, char *error, size_t error
 {
     if (!host_temp_path(name, path, error, error_bytes))
         return false;
-    if (!host_make_directory(path)) {
+    if (!host_make_directory(path, false)) {
         snprintf(error, error_bytes, "can't make the directory %s: %s", path, strerror(errno));
         return false;
     }
@@ -170,4 +170,25 @@ void host_output_abandon(struct host_output *output)
     output->stream = NULL;
     if (output->temporary[0] != '\0')
         host_remove(output->temporary);
+}
+
+bool host_output_directory(const char *path, char *error, size_t error_bytes)
+{
+    char resolved[HOST_PATH_MAX];
+    bool plain, directory, writable;
+
+    if (host_resolve(path, resolved, &plain, &directory, &writable)) {
+        if (!directory || !writable)
+            snprintf(error, error_bytes, "can't write into %s: %s", path,
+                     directory ? "no permission" : "it is no directory");
+        return directory && writable;
+    }
+    if (!host_make_directory(path, true)) {
+        snprintf(error, error_bytes, "can't make the directory %s: %s", path, strerror(errno));
+        return false;
+    }
+    if (host_resolve(path, resolved, &plain, &directory, &writable) && remember(resolved, error, error_bytes))
+        return true;
+    host_remove(path);
+    return false;
 }

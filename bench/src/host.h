@@ -87,6 +87,12 @@ bool host_output_open(struct host_output *output, const char *path, char *error,
 bool host_output_finish(struct host_output *output, char *error, size_t error_bytes);
 void host_output_abandon(struct host_output *output);
 
+/*
+ * Makes the directory where there is none; host_cleanup removes one that was made if it is empty by then. false
+ * with one line of reason: it can't be made, or is no directory.
+ */
+bool host_output_directory(const char *path, char *error, size_t error_bytes);
+
 /* ---- Facts ---- */
 
 bool host_is_terminal(FILE *stream);
@@ -98,7 +104,7 @@ int host_load(
 
 /* ---- Between host.c and its two halves ---- */
 
-bool host_make_directory(const char *path); /* for its owner alone */
+bool host_make_directory(const char *path, bool shared); /* for its owner alone, or as others are made */
 bool host_make_temp_root(char *path); /* a new directory, HOST_PATH_MAX long; tells its path on failure too */
 bool host_set_file_bytes(FILE *stream, uint64_t bytes); /* of a file that is empty */
 HOST_IN_CRASH void host_remove(const char *path); /* a file or an empty directory; in a crash's handler too */

@@ -77,9 +77,9 @@ void host_die_of(int signal_number)
 
 /* ---- Files ---- */
 
-bool host_make_directory(const char *path)
+bool host_make_directory(const char *path, bool shared)
 {
-    return mkdir(path, 0700) == 0;
+    return mkdir(path, shared ? 0777 : 0700) == 0;
 }
 
 bool host_make_temp_root(char *path)

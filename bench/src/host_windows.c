@@ -42,8 +42,9 @@ void host_die_of(int signal_number)
 
 /* ---- Files ---- */
 
-bool host_make_directory(const char *path)
+bool host_make_directory(const char *path, bool shared)
 {
+    (void)shared;
     return _mkdir(path) == 0;
 }
 

@@ -8,6 +8,7 @@
 #include "machine.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 /* ---- Figures ---- */
@@ -52,24 +53,35 @@ void table_format_ratio(double ratio, char *text, size_t bytes)
 
 /* ---- Header ---- */
 
-static void print_cpu(void)
+/* As snprintf, behind what text holds already. */
+static void append(char *text, size_t bytes, const char *format, ...) HOST_PRINTF(3, 4);
+static void append(char *text, size_t bytes, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text + used, bytes - used, format, arguments);
+    va_end(arguments);
+}
+
+void table_cpu(char *text, size_t bytes)
 {
     struct machine machine = machine_ask();
     size_t i;
 
-    printf("cpu      %s%s%s, %d usable", machine.model, machine.hypervisor[0] != '\0' ? ", under " : "",
-           machine.hypervisor, sim_os_cpu_count());
+    snprintf(text, bytes, "%s%s%s, %d usable", machine.model, machine.hypervisor[0] != '\0' ? ", under " : "",
+             machine.hypervisor, sim_os_cpu_count());
     for (i = 0; i < machine.cache_count; i++) {
         const struct machine_cache *cache = &machine.caches[i];
         bool large = cache->bytes >= 1u << 20;
 
-        printf("%s L%u%s %u %s", i == 0 ? ";" : ",", cache->level,
+        append(text, bytes, "%s L%u%s %u %s", i == 0 ? ";" : ",", cache->level,
                cache->type[0] == 'D'   ? "d"
                : cache->type[0] == 'I' ? "i"
                                        : "",
                large ? cache->bytes >> 20 : cache->bytes >> 10, large ? "MiB" : "KiB");
     }
-    printf("\n");
 }
 
 static void print_clock(void)
@@ -83,32 +95,46 @@ static void print_clock(void)
            bench_clock.step_ns, bench_clock.reading_ns);
 }
 
-static void print_warnings(const struct bench_options *options)
+bool table_warning(const struct bench_options *options, size_t index, char *text, size_t bytes)
 {
     double loads[3];
+    size_t found = 0;
 
-    if (!BUILD_OPTIMIZED)
-        printf("WARNING  built without optimisation: the figures say nothing about the code\n");
-    if (BUILD_SANITIZER[0] != '\0')
-        printf("WARNING  built with %s: the figures say nothing about the code\n", BUILD_SANITIZER);
-    if (options->driver_cpu < 0)
-        printf("WARNING  one usable CPU: where two threads spin, the figures are the scheduler's\n");
-    if (host_load(loads) > 0 && loads[0] > 0.5 * sim_os_cpu_count())
-        printf("WARNING  load average %.2f: other programs want these CPUs, too, or did so a minute ago\n",
-               loads[0]);
-    if (options->smoke)
-        printf("WARNING  smoke run: too few samples for the figures to mean much\n");
+    text[0] = '\0';
+    if (!BUILD_OPTIMIZED && found++ == index)
+        snprintf(text, bytes, "built without optimisation: the figures say nothing about the code");
+    if (BUILD_SANITIZER[0] != '\0' && found++ == index)
+        snprintf(text, bytes, "built with %s: the figures say nothing about the code", BUILD_SANITIZER);
+    if (options->driver_cpu < 0 && found++ == index)
+        snprintf(text, bytes, "one usable CPU: where two threads spin, the figures are the scheduler's");
+    if (host_load(loads) > 0 && loads[0] > 0.5 * sim_os_cpu_count() && found++ == index)
+        snprintf(text, bytes,
+                 "load average %.2f: other programs want these CPUs, too, or did so a minute ago", loads[0]);
+    if (options->smoke && found++ == index)
+        snprintf(text, bytes, "smoke run: too few samples for the figures to mean much");
+    return text[0] != '\0';
+}
+
+static void print_warnings(const struct bench_options *options)
+{
+    char text[128];
+    size_t i;
+
+    for (i = 0; table_warning(options, i, text, sizeof text); i++)
+        printf("WARNING  %s\n", text);
 }
 
 void table_print_header(const struct bench_session *session)
 {
     const struct bench_options *options = &session->options;
+    char cpu[512];
     size_t i;
 
     printf("aero-bench %s, commit %s\n", AERO_BUILD_VERSION, AERO_BUILD_COMMIT);
     printf("build    %s, %s, %s; %s\n", AERO_BUILD_COMPILER, AERO_BUILD_TARGET, AERO_BUILD_TYPE,
            AERO_BUILD_FLAGS);
-    print_cpu();
+    table_cpu(cpu, sizeof cpu);
+    printf("cpu      %s\n", cpu);
     if (options->driver_cpu >= 0)
         printf("pinning  driver on CPU %d, device on CPU %d: %s\n", options->driver_cpu, options->device_cpu,
                machine_relation(options->driver_cpu, options->device_cpu));
@@ -157,6 +183,14 @@ static double greatest(const double *values, size_t n)
     return most;
 }
 
+struct bench_figures table_figures(const struct bench_result *result)
+{
+    struct bench_figures figures = stats_fold(result->figures, result->count, stats_median);
+
+    figures.spread.max = stats_fold(result->figures, result->count, greatest).spread.max;
+    return figures;
+}
+
 void table_print_row(const struct bench_session *session, const struct bench_result *result)
 {
     char p50[16], p90[16], p99[16], p999[16], max[16], rate[16], doorbells[16], interrupts[16];
@@ -167,8 +201,7 @@ void table_print_row(const struct bench_session *session, const struct bench_res
         fflush(stdout);
         return;
     }
-    figures = stats_fold(result->figures, result->count, stats_median);
-    figures.spread.max = stats_fold(result->figures, result->count, greatest).spread.max;
+    figures = table_figures(result);
     table_format_ns(figures.spread.p50, p50, sizeof p50);
     table_format_ns(figures.spread.p90, p90, sizeof p90);
     table_format_ns(figures.spread.p99, p99, sizeof p99);
