@@ -99,7 +99,7 @@ static bool configure(struct rig *rig, const struct rig_options *options)
     return status == AERO_SIM_OK || sim_failed(rig, "configuring the device", status);
 }
 
-static bool plug_in(struct rig *rig)
+static bool plug_in(struct rig *rig, const struct rig_options *options)
 {
     struct aero_nt_device_info info;
     enum aero_sim_status status = aero_nt_attach(rig->nt, rig->device, NULL, &info);
@@ -107,7 +107,10 @@ static bool plug_in(struct rig *rig)
     if (status != AERO_SIM_OK)
         return sim_failed(rig, "aero_nt_attach", status);
     rig->attached = true;
-    status = aero_sim_device_start(rig->device);
+    if (options->attached != NULL)
+        status = options->attached(rig->device, options->attached_context);
+    if (status == AERO_SIM_OK)
+        status = aero_sim_device_start(rig->device);
     if (status != AERO_SIM_OK)
         return sim_failed(rig, "aero_sim_device_start", status);
     status = aero_nt_enable(rig->nt, rig->device);
@@ -149,7 +152,8 @@ static bool find(struct rig *rig, const struct rig_options *options)
 
 bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *options)
 {
-    const struct aero_sim_model *model = aero_sim_model_find(options->model);
+    const struct aero_sim_model *model =
+        options->own_model != NULL ? options->own_model : aero_sim_model_find(options->model);
     enum aero_sim_status status;
 
     memset(rig, 0, sizeof *rig);
@@ -160,7 +164,7 @@ bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *
     status = aero_sim_device_create(model, aero_nt_memory(rig->nt), rig->worker, &rig->device);
     if (status != AERO_SIM_OK)
         return sim_failed(rig, "aero_sim_device_create", status);
-    if (!configure(rig, options) || !plug_in(rig))
+    if (!configure(rig, options) || !plug_in(rig, options))
         return false;
     rig->entered = aero_nt_cpu_enter(rig->nt, 0);
     if (!rig->entered)

@@ -18,6 +18,7 @@
 
 struct rig_options {
     const char *model;
+    const struct aero_sim_model *own_model; /* in place of it, or NULL */
     const char *image; /* the backend, or NULL: the rig makes a small one where the model needs it */
     bool read_only;
     bool poll;                    /* the device looks at avail.idx unasked */
@@ -28,6 +29,9 @@ struct rig_options {
     bool moderate;                /* the DPC keeps interrupts off while it reaps */
     REFERENCE_COMPLETE *complete; /* NULL: completions are only counted */
     void *context;
+    /* Called when the device is attached and not yet started; NULL: not. */
+    enum aero_sim_status (*attached)(struct aero_sim_device *device, void *context);
+    void *attached_context;
 };
 
 struct rig {
