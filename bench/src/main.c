@@ -8,7 +8,9 @@
 #include "choose.h"
 #include "image_job.h"
 #include "json.h"
+#include "report.h"
 #include "table.h"
+#include "timeline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,10 @@ struct bench_main {
     struct bench_result results[ROWS_MAX]; /* of the rows asked for */
     size_t result_count;
     struct host_output json;
+    struct report report;
+    struct timeline timeline; /* for the report */
+    int argc;
+    const char *const *argv;
     char error[512];
 };
 
@@ -112,7 +118,10 @@ static bool allocate(struct bench_main *bench)
         if (name_length > session->name_length)
             session->name_length = name_length;
         bench->results[i].figures = calloc(session->options.repetitions, sizeof *bench->results[i].figures);
-        if (bench->results[i].figures == NULL)
+        if (session->options.report != NULL)
+            bench->results[i].histogram = calloc(1, sizeof *bench->results[i].histogram);
+        if (bench->results[i].figures == NULL ||
+            (session->options.report != NULL && bench->results[i].histogram == NULL))
             return false;
     }
     session->ticks = malloc(most * sizeof *session->ticks);
@@ -157,6 +166,8 @@ static void run_row(struct bench_main *bench, struct bench_result *result)
         ok = bench_fail(&run, "its time was up before the first sample");
     if (ok) {
         keep_figures(&run, &result->figures[result->count++]);
+        if (result->histogram != NULL)
+            histogram_add(result->histogram, run.ticks, run.samples);
         return;
     }
     snprintf(result->failure, sizeof result->failure, "%s", run.failure);
@@ -203,39 +214,98 @@ static void run_all(struct bench_main *bench)
         return;
     table_print_heading(session);
     run_rows(bench);
+    if (session->options.report != NULL && !host_interrupted) {
+        table_progress("timeline", bench->result_count, bench->result_count);
+        if (!timeline_measure(session, &bench->timeline))
+            session->failures++;
+        table_progress(NULL, 0, 0);
+    }
     if (!host_interrupted)
         table_print_footing(session);
 }
 
-static int run(struct bench_main *bench, const char *executable)
+/* ---- What is written ---- */
+
+static bool open_outputs(struct bench_main *bench)
+{
+    const struct bench_options *options = &bench->session.options;
+    const char *option = "--report";
+    bool opened = options->report == NULL ||
+                  report_open(&bench->report, options->report, bench->error, sizeof bench->error);
+
+    if (opened && options->json != NULL) {
+        option = "--json";
+        opened = host_output_open(&bench->json, options->json, bench->error, sizeof bench->error);
+    }
+    if (!opened)
+        fprintf(stderr, "aero-bench: %s: %s\n", option, bench->error);
+    return opened;
+}
+
+static bool finish_report(struct bench_main *bench)
+{
+    const struct report_source source = {.session = &bench->session,
+                                         .results = bench->results,
+                                         .count = bench->result_count,
+                                         .timeline = &bench->timeline,
+                                         .argc = bench->argc,
+                                         .argv = bench->argv};
+
+    return report_finish(&bench->report, &source, bench->error, sizeof bench->error);
+}
+
+static bool finish_json(struct bench_main *bench)
+{
+    json_write(bench->json.stream, &bench->session, bench->argc > 0 ? bench->argv[0] : "aero-bench",
+               bench->results, bench->result_count);
+    return host_output_finish(&bench->json, bench->error, sizeof bench->error);
+}
+
+static void finish_outputs(struct bench_main *bench)
 {
     struct bench_session *session = &bench->session;
-    bool wants_json = session->options.json != NULL;
+
+    if (session->options.json != NULL && !finish_json(bench)) {
+        fprintf(stderr, "aero-bench: --json: %s\n", bench->error);
+        session->failures++;
+    }
+    if (session->options.report != NULL && !finish_report(bench)) {
+        fprintf(stderr, "aero-bench: --report: %s\n", bench->error);
+        session->failures++;
+    }
+}
+
+static void abandon_outputs(struct bench_main *bench)
+{
+    if (bench->session.options.json != NULL)
+        host_output_abandon(&bench->json);
+    if (bench->session.options.report != NULL)
+        report_abandon(&bench->report);
+}
+
+static int run(struct bench_main *bench)
+{
+    struct bench_session *session = &bench->session;
 
     if (!options_check(&session->options, bench->error, sizeof bench->error) ||
         !choose_rows(bench->session.options.filter, bench->results, ROWS_MAX, &bench->result_count,
                      bench->error, sizeof bench->error))
         return usage_error(bench->error);
     host_catch_signals();
-    if (wants_json &&
-        !host_output_open(&bench->json, session->options.json, bench->error, sizeof bench->error)) {
-        fprintf(stderr, "aero-bench: --json: %s\n", bench->error);
+    if (!open_outputs(bench)) {
+        abandon_outputs(bench);
         return EXIT_USAGE;
     }
     if (!allocate(bench)) {
+        abandon_outputs(bench);
         fprintf(stderr, "aero-bench: no memory\n");
         return EXIT_FAILED;
     }
     run_all(bench);
-    if (wants_json && host_interrupted)
-        host_output_abandon(&bench->json);
-    if (wants_json && !host_interrupted) {
-        json_write(bench->json.stream, session, executable, bench->results, bench->result_count);
-        if (!host_output_finish(&bench->json, bench->error, sizeof bench->error)) {
-            fprintf(stderr, "aero-bench: --json: %s\n", bench->error);
-            session->failures++;
-        }
-    }
+    if (host_interrupted)
+        abandon_outputs(bench);
+    else
+        finish_outputs(bench);
     if (fflush(stdout) != 0 || ferror(stdout))
         session->failures++;
     return session->failures == 0 && !host_interrupted ? EXIT_WELL : EXIT_FAILED;
@@ -263,10 +333,14 @@ int main(int argc, char **argv)
     default:
         break;
     }
-    status = run(&bench, argc > 0 ? argv[0] : "aero-bench");
+    bench.argc = argc;
+    bench.argv = (const char *const *)argv;
+    status = run(&bench);
     host_cleanup();
-    for (i = 0; i < bench.result_count; i++)
+    for (i = 0; i < bench.result_count; i++) {
         free(bench.results[i].figures);
+        free(bench.results[i].histogram);
+    }
     free(bench.session.ticks);
     if (host_interrupted) {
         fprintf(stderr, "aero-bench: interrupted\n");

@@ -39,6 +39,10 @@ const char options_help[] =
     "repetitions\n"
     "  --json FILE        the figures in Google Benchmark's JSON schema, for its compare.py (N >= 10 is "
     "wise)\n"
+    "  --report DIR       writes DIR/index.html: table, ratios to the limits, distributions, throughput, and "
+    "a "
+    "cycle's\n"
+    "                     timeline on one page that needs no network and no script (drawn by gnuplot)\n"
     "  --pin A,B          driver thread on CPU A, device thread on CPU B (default: the first two usable "
     "ones)\n"
     "  --device NAME      model under mmio/*, lifecycle/*, config/*, notify/* and isr/* (default: loopback)\n"
@@ -100,6 +104,14 @@ static bool take_json(struct reader *reader, const char *value)
     if (value[0] == '\0')
         return wrong(reader, "--json: the file's name is empty");
     reader->options->json = value;
+    return true;
+}
+
+static bool take_report(struct reader *reader, const char *value)
+{
+    if (value[0] == '\0')
+        return wrong(reader, "--report: the directory's name is empty");
+    reader->options->report = value;
     return true;
 }
 
@@ -201,8 +213,8 @@ static const struct option {
     {"--smoke", NULL, take_smoke},      {"--repetitions", "N", take_repetitions},
     {"--json", "FILE", take_json},      {"--pin", "A,B", take_pin},
     {"--device", "NAME", take_device},  {"--quirk", "NAME", take_quirk},
-    {"--seed", "N", take_seed},         {"--help", NULL, take_help},
-    {"--version", NULL, take_version},
+    {"--seed", "N", take_seed},         {"--report", "DIR", take_report},
+    {"--help", NULL, take_help},        {"--version", NULL, take_version},
 };
 #define OPTION_COUNT (sizeof option_table / sizeof option_table[0])
 

@@ -22,6 +22,7 @@ struct bench_options {
     enum bench_list list;
     const char *filter; /* NULL: all */
     const char *json;   /* NULL: none */
+    const char *report; /* a directory; NULL: none */
     const char *image;  /* NULL: one is made */
     const char *device; /* the model under the rows that take any */
     const char *quirks[OPTIONS_QUIRKS_MAX];
