@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by bench/run, bench/peers/run and its fetch, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and
+# Sourced by bench/run, bench/compare, bench/peers/run and its fetch, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and
 # cmake/wine-run: where things are, what a machine must have, and how to configure and build a preset. Defines functions
 # and variables; does nothing by itself.
 
@@ -98,6 +98,10 @@ needs() {
         -lcmocka ;;
     pkg-config) have pkg-config ;;
     mkfs) have mkfs.ext4 && have e2fsck ;;
+    gnuplot) have gnuplot ;;
+    # Google Benchmark's compare.py, and scipy of the Python that Debian's packages are for.
+    compare) [ -f /usr/share/benchmark/compare.py ] && /usr/bin/python3 -I -c \
+        'import importlib.util, sys; sys.exit(importlib.util.find_spec("scipy") is None)' 2>/dev/null ;;
     gcc-m32) compiles gcc -m32 ;;
     mingw64) have x86_64-w64-mingw32-gcc ;;
     mingw32) have i686-w64-mingw32-gcc ;;
@@ -118,6 +122,7 @@ title() {
     gcc-tsan | clang-tsan) say "${1%-*}'s thread sanitizer" ;;
     cmocka) say CMocka ;;
     mkfs) say mkfs.ext4 ;;
+    compare) say "compare.py or scipy" ;;
     gcc-m32) say "gcc -m32" ;;
     mingw64) say x86_64-w64-mingw32-gcc ;;
     mingw32) say i686-w64-mingw32-gcc ;;
@@ -138,6 +143,8 @@ packages() {
     cmocka) say libcmocka-dev ;;
     pkg-config) say pkg-config ;;
     mkfs) say e2fsprogs ;;
+    gnuplot) say gnuplot-nox ;;
+    compare) say libbenchmark-tools python3 python3-scipy ;;
     gcc-m32) say gcc-multilib ;;
     mingw64) say gcc-mingw-w64-x86-64 ;;
     mingw32) say gcc-mingw-w64-i686 ;;

@@ -79,8 +79,8 @@ bool report_open(struct report *report, const char *directory, char *error, size
         snprintf(error, error_bytes, "the directory's name is too long");
         return false;
     }
-    return try_gnuplot(report, error, error_bytes) && host_output_directory(directory, error, error_bytes) &&
-           host_output_open(&report->page, path, error, error_bytes);
+    return host_output_directory(directory, error, error_bytes) &&
+           host_output_open(&report->page, path, error, error_bytes) && try_gnuplot(report, error, error_bytes);
 }
 
 /* All of the file as a string, or NULL. */

@@ -29,7 +29,8 @@ struct report {
 
 /*
  * Before anything is measured: makes the directory where there is none, opens DIRECTORY/index.html beside its name,
- * and tries gnuplot. false with one line of reason; then nothing stays behind.
+ * and tries gnuplot. false with one line of reason; report_abandon is due all the same, and host_cleanup then removes
+ * a directory that was made.
  */
 bool report_open(struct report *report, const char *directory, char *error, size_t error_bytes);
 
