@@ -80,7 +80,8 @@ bool report_open(struct report *report, const char *directory, char *error, size
         return false;
     }
     return host_output_directory(directory, error, error_bytes) &&
-           host_output_open(&report->page, path, error, error_bytes) && try_gnuplot(report, error, error_bytes);
+           host_output_open(&report->page, path, error, error_bytes) &&
+           try_gnuplot(report, error, error_bytes);
 }
 
 /* All of the file as a string, or NULL. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * --report: one page of HTML on a run, with its plots inside it as SVG; no network, no script. report.c runs gnuplot
- * and writes the file; report_plot.c says what to plot and writes gnuplot's input, report_svg.c takes its output
- * into the page, report_page.c writes the page. The main thread's alone.
+ * --report: one page of HTML on a run, with its plots inside it as SVG; no network, no script. report.c
+ * runs gnuplot and writes the file; report_plot.c says what to plot and writes gnuplot's input,
+ * report_svg.c takes its output into the page, report_page.c writes the page. The main thread's alone.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -28,13 +28,13 @@ struct report {
 };
 
 /*
- * Before anything is measured: makes the directory where there is none, opens DIRECTORY/index.html beside its name,
- * and tries gnuplot. false with one line of reason; report_abandon is due all the same, and host_cleanup then removes
- * a directory that was made.
+ * Before anything is measured: makes the directory where there is none, opens DIRECTORY/index.html beside
+ * its name, and tries gnuplot. false with one line of reason; report_abandon is due all the same, and
+ * host_cleanup then removes a directory that was made.
  */
 bool report_open(struct report *report, const char *directory, char *error, size_t error_bytes);
 
-/* Draws, writes, and gives the page its name. false with one line of reason: there is none, or the old one. */
+/* Draws, writes, and names the page. false with one line of reason: there is none, or the old one. */
 bool report_finish(struct report *report, const struct report_source *source, char *error,
                    size_t error_bytes);
 
@@ -79,9 +79,9 @@ struct plots {
 };
 
 /*
- * Chooses what is plotted from what the run has: distributions of the rows with latencies, by kind; throughput against
- * each parameter that ring/ rows of two values or more have in their names ("ring/poll/256/chain:4", and the
- * size itself); the timeline where there is one.
+ * Chooses what is plotted from what the run has: distributions of the rows with latencies, by kind;
+ * throughput against each parameter that ring/ rows of two values or more have in their names
+ * ("ring/poll/256/chain:4", and the size itself); the timeline where there is one.
  */
 void plots_choose(const struct report_source *source, struct plots *plots);
 
@@ -94,8 +94,9 @@ void plots_free(struct plots *plots);
 /* ---- Writing ---- */
 
 /*
- * Writes gnuplot's SVG as a part of a page: ids begin with prefix, so that no two pictures share one; no prologue, title
- * or fonts; colours in #rrggbb, which the page's style maps to its own. false: this is no SVG.
+ * Writes gnuplot's SVG as a part of a page: ids begin with prefix, so that no two pictures share one; no
+ * prologue, title or fonts; colours in #rrggbb, which the page's style maps to its own. false: this is no
+ * SVG.
  */
 bool report_write_svg(FILE *stream, const char *svg, const char *prefix, const char *title);
 

@@ -104,26 +104,48 @@ static const struct bench_result *find_result(const struct report_source *source
     return NULL;
 }
 
-static void write_limits(FILE *stream, const struct report_source *source, const struct bench_result *result)
+/* A column each, of those that this run has. */
+static const char *const limit_names[] = {"limit/line", "limit/two-lines", "limit/wake", "limit/bare-ring",
+                                          "limit/pread"};
+#define LIMIT_COUNT (sizeof limit_names / sizeof limit_names[0])
+
+static size_t limits_present(const struct report_source *source)
 {
-    double p50 = table_figures(result).spread.p50;
-    bool any = false;
+    size_t i, present = 0;
+
+    for (i = 0; i < LIMIT_COUNT; i++)
+        present += find_result(source, limit_names[i]) != NULL;
+    return present;
+}
+
+static bool is_limit_of(const struct bench_row *row, const struct bench_row *limit)
+{
     size_t i;
 
-    fprintf(stream, "<td class=\"left\">");
     for (i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        const struct bench_result *limit = find_result(source, limits[i].limit);
-        double of;
+        if (strcmp(limits[i].limit, limit->name) == 0 &&
+            strncmp(row->name, limits[i].rows, strlen(limits[i].rows)) == 0)
+            return !limits[i].same_bytes || row->with.bytes == limit->with.bytes;
+    }
+    return false;
+}
 
-        if (limit == NULL || strncmp(result->row->name, limits[i].rows, strlen(limits[i].rows)) != 0 ||
-            (limits[i].same_bytes && limit->row->with.bytes != result->row->with.bytes))
+static void write_ratios(FILE *stream, const struct report_source *source, const struct bench_result *result)
+{
+    double p50 = table_figures(result).spread.p50, of;
+    size_t i;
+
+    for (i = 0; i < LIMIT_COUNT; i++) {
+        const struct bench_result *limit = find_result(source, limit_names[i]);
+
+        if (limit == NULL)
             continue;
         of = table_figures(limit).spread.p50;
-        if (of > 0)
-            fprintf(stream, "%s%.2f &#215; %s", any ? "<br/>" : "", p50 / of, limits[i].limit);
-        any = any || of > 0;
+        fprintf(stream, "<td>");
+        if (is_limit_of(result->row, limit->row) && of > 0)
+            fprintf(stream, "%.2f", p50 / of);
+        fprintf(stream, "</td>");
     }
-    fprintf(stream, "%s</td>", any ? "" : "-");
 }
 
 /* Do the names differ in front of their first slash? */
@@ -146,7 +168,7 @@ static void write_row(FILE *stream, const struct report_source *source, size_t i
     report_write_text(stream, result->row->summary != NULL ? result->row->summary : "");
     fprintf(stream, "\">%s</td>", result->row->name);
     if (result->failure[0] != '\0' || result->count == 0) {
-        fprintf(stream, "<td class=\"failed\" colspan=\"11\">failed: ");
+        fprintf(stream, "<td class=\"failed\" colspan=\"%zu\">failed: ", 10 + limits_present(source));
         report_write_text(stream, result->failure);
         fprintf(stream, "</td></tr>\n");
         return;
@@ -163,8 +185,23 @@ static void write_row(FILE *stream, const struct report_source *source, size_t i
     fprintf(stream, "<td>%" PRIu32 "</td><td>%" PRIu32 "</td>", figures.samples, figures.batch);
     for (i = 0; i < 8; i++)
         fprintf(stream, "<td>%s</td>", cells[i]);
-    write_limits(stream, source, result);
+    write_ratios(stream, source, result);
     fprintf(stream, "</tr>\n");
+}
+
+static void write_headings(FILE *stream, const struct report_source *source)
+{
+    size_t i;
+
+    fprintf(stream,
+            "<thead><tr><th>benchmark</th><th>n</th><th>batch</th><th>p50</th><th>p90</th><th>p99</th>"
+            "<th>p99.9</th><th>max</th><th>items/s</th><th>doorbells<br/>/item</th>"
+            "<th>interrupts<br/>/item</th>");
+    for (i = 0; i < LIMIT_COUNT; i++) {
+        if (find_result(source, limit_names[i]) != NULL)
+            fprintf(stream, "<th>p50 /<br/>%s</th>", strchr(limit_names[i], '/') + 1);
+    }
+    fprintf(stream, "</tr></thead>\n");
 }
 
 static void section_table(FILE *stream, const struct report_source *source)
@@ -173,16 +210,16 @@ static void section_table(FILE *stream, const struct report_source *source)
     size_t i;
 
     fprintf(stream,
-            "<h2 id=\"table\">Benchmarks</h2>\n<p class=\"soft\">Times in ns an item. n samples, of batch "
-            "items each; percentiles are of samples, by nearest rank, divided by batch.");
+            "<h2 id=\"table\">Benchmarks and limits</h2>\n<p class=\"soft\">Times in ns an item. n samples, "
+            "of batch items each; percentiles are of samples, by nearest rank, divided by batch.");
     if (repetitions > 1)
         fprintf(stream, " Medians over %" PRIu32 " repetitions; max over all of them.", repetitions);
     fprintf(stream,
-            " The last column is the ratio of the row's p50 to its limit's in this run: what the host's "
-            "two threads take for the least that such a row has to do.</p>\n<div class=\"wide\">"
-            "<table>\n<thead><tr><th>benchmark</th><th>n</th><th>batch</th><th>p50</th><th>p90</th><th>p99"
-            "</th><th>p99.9</th><th>max</th><th>items/s</th><th>doorbells<br/>/item</th><th>interrupts<br/>"
-            "/item</th><th class=\"left\">against its limit</th></tr></thead>\n<tbody>\n");
+            " The last columns are ratios of a row's p50 to that of its limits in this run: what two threads "
+            "of this host take for the least that such a row has to do. A row of which many items travel at "
+            "once may be below 1.</p>\n<div class=\"wide\"><table>\n");
+    write_headings(stream, source);
+    fprintf(stream, "<tbody>\n");
     for (i = 0; i < source->count; i++)
         write_row(stream, source, i);
     fprintf(stream, "</tbody></table></div>\n");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Which plots a run gives: see report.h. Sweeps have no list of their own: the catalogue's names say what a row
- * varies, so that a row which is added comes into its plot by itself.
+ * Which plots a run gives: see report.h. Sweeps have no list of their own: the catalogue's names say what a
+ * row varies, so that a row which is added comes into its plot by itself.
  */
 #include "report.h"
 
@@ -212,7 +212,7 @@ static void add_point(struct plot_series *series, double x, double y)
     series->point_count++;
 }
 
-/* The row's point in that sweep, where it has one. plain: those are asked for whose name doesn't have the key. */
+/* The row's point in that sweep, where it has one. plain: of rows whose names don't have the key. */
 static void add_row(struct plot *plot, const struct sweep *sweep, const struct bench_result *result,
                     bool plain)
 {
@@ -242,7 +242,8 @@ static void add_row(struct plot *plot, const struct sweep *sweep, const struct b
 }
 
 /*
- * A series that only a plain row would make is none: that row is the starting point of those that vary something.
+ * A series that only a plain row would make is none: that row is the starting point of those that vary
+ * something.
  */
 static void drop_series(struct plot *plot, size_t with_key)
 {

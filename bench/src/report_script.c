@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * gnuplot's input for a plot: see report.h. Colours are marks that the page's style replaces (report_page.c), so that
- * a picture is readable on paper and in the dark.
+ * gnuplot's input for a plot: see report.h. Colours are marks that the page's style replaces
+ * (report_page.c), so that a picture is readable on paper and in the dark.
  */
 #include "report.h"
 
@@ -116,6 +116,14 @@ static void write_distribution(FILE *stream, const struct plot *plot, const char
 
 /* ---- Throughput ---- */
 
+/* 4096 is "4Ki": sizes of rings go up to 32768, and stand close to each other. */
+static void write_tick(FILE *stream, bool first, double x)
+{
+    bool binary = x >= 1024 && fmod(x, 1024) == 0;
+
+    fprintf(stream, "%s'%.0f%s' %.0f", first ? "" : ", ", binary ? x / 1024 : x, binary ? "Ki" : "", x);
+}
+
 static void write_throughput(FILE *stream, const struct plot *plot, const char *svg_path)
 {
     const struct plot_series *series;
@@ -134,7 +142,7 @@ static void write_throughput(FILE *stream, const struct plot *plot, const char *
     for (i = 0; i < plot->series_count; i++) {
         series = &plot->series[i];
         for (j = 0; j < series->point_count; j++, first = false)
-            fprintf(stream, "%s'%.0f' %.0f", first ? "" : ", ", series->points[j].x, series->points[j].x);
+            write_tick(stream, first, series->points[j].x);
     }
     fprintf(stream, ")\n");
     for (i = 0; i < plot->series_count; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * gnuplot's SVG on its way into a page: see report.h. What is looked for is what gnuplot writes; what isn't found
- * stays as it is.
+ * gnuplot's SVG on its way into a page: see report.h. What is looked for is what gnuplot writes; what isn't
+ * found stays as it is.
  */
 #include "report.h"
 
