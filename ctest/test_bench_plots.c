@@ -70,7 +70,9 @@ static struct bench_result *add(const char *name, double p50, double rate)
     size_t i = source.count++;
     uint64_t samples[] = {(uint64_t)p50 / 2, (uint64_t)p50, (uint64_t)p50 * 3};
 
-    rows[i] = (struct bench_row){.name = name, .throughput = rate > 0, .with = {256, 32, 13}};
+    rows[i] = (struct bench_row){.name = name, .throughput = rate > 0};
+    if (!begins(name, "limit/"))
+        rows[i].with = (struct bench_parameters){256, 32, 13};
     figures[i] = (struct bench_figures){.samples = 3,
                                         .batch = 1,
                                         .items = 3,
@@ -151,9 +153,11 @@ static void test_sweep_takes_in_the_row_that_says_nothing_of_it(void **state)
     add("ring/poll/256/chain:4", 100, 7);
     add("ring/poll/256/queues:2", 100, 18);
     add("ring/poll/256/devices:8", 100, 17);
+    add("ring/poll/1024", 40, 25); /* nothing of that size varies its batch */
     plots_choose(&source, &plots);
     plot = plot_titled("the batch"); /* the plain row's 32 */
     assert_non_null(plot);
+    assert_int_equal(plot->series_count, 1);
     assert_string_equal(plot->series[0].name, "ring/poll/256/batch:N");
     assert_point(&plot->series[0], 0, 1, 10);
     assert_point(&plot->series[0], 1, 32, 20);

@@ -18,7 +18,7 @@ size_t histogram_bucket(uint64_t value)
 
 uint64_t histogram_last(size_t bucket)
 {
-    unsigned shift = bucket < 2 * HISTOGRAM_FINE ? 0 : (unsigned)(bucket / HISTOGRAM_FINE) - 1;
+    unsigned shift = bucket < HISTOGRAM_FINE ? 0 : (unsigned)(bucket / HISTOGRAM_FINE) - 1;
     uint64_t first = (uint64_t)(bucket - (size_t)shift * HISTOGRAM_FINE) << shift;
 
     return first + (((uint64_t)1 << shift) - 1);
