@@ -15,21 +15,19 @@
 static const char style[] =
     ":root{color-scheme:light "
     "dark;--page:#fcfcfb;--text:#0b0b0b;--soft:#52514e;--line:#e1e0d9;--axis:#898781;"
-    "--warn:#fdf3dc;--s1:#2a78d6;--s2:#eb6834;--s3:#1baf7a;--s4:#eda100;--s5:#4a3aa7;--s6:#e34948;--s7:#"
-    "e87ba4;"
-    "--s8:#008300}\n"
-    "@media screen and "
-    "(prefers-color-scheme:dark){:root{--page:#1a1a19;--text:#fff;--soft:#c3c2b7;--line:#2c2c2a;"
-    "--warn:#3b2f12;--s1:#3987e5;--s2:#d95926;--s3:#199e70;--s4:#c98500;--s5:#9085e9;--s6:#e66767;--s7:#"
-    "d55181;"
-    "--s8:#3fa33f}}\n"
+    "--warn:#fdf3dc;--s1:#2a78d6;--s2:#eb6834;--s3:#1baf7a;--s4:#eda100;--s5:#4a3aa7;--s6:#e34948;"
+    "--s7:#e87ba4;--s8:#008300}\n"
+    "@media screen and (prefers-color-scheme:dark){:root{"
+    "--page:#1a1a19;--text:#fff;--soft:#c3c2b7;--line:#2c2c2a;"
+    "--warn:#3b2f12;--s1:#3987e5;--s2:#d95926;--s3:#199e70;--s4:#c98500;--s5:#9085e9;--s6:#e66767;"
+    "--s7:#d55181;--s8:#3fa33f}}\n"
     "body{margin:0 auto;padding:2.5rem 1.5rem;max-width:74rem;background:var(--page);color:var(--text);"
     "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}\n"
     "h1{margin:0;font-size:1.7rem;line-height:1.25}h2{margin:3rem 0 .5rem;font-size:1.25rem}"
     "h3{margin:2rem 0 .25rem;font-size:1rem}p{margin:.5rem 0;max-width:48rem}.soft{color:var(--soft)}\n"
     ".warning{margin:.5rem 0;padding:.4rem .8rem;background:var(--warn);border-left:4px solid var(--s4)}\n"
-    ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.8125rem;font-variant-numeric:tabular-"
-    "nums}"
+    ".wide{overflow-x:auto}"
+    "table{border-collapse:collapse;font-size:.8125rem;font-variant-numeric:tabular-nums}"
     "th,td{padding:.22rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line);"
     "vertical-align:top}th{color:var(--soft);font-weight:600;vertical-align:bottom}"
     "th:first-child,td:first-child,.left{text-align:left}td:first-child{font-weight:500}"
@@ -37,8 +35,8 @@ static const char style[] =
     "td.failed,td.side{text-align:left}\n"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.25rem;margin:.5rem 0;font-size:.9rem}"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}code{font-size:.9em}\n"
-    "figure{margin:.5rem 0 1rem}svg{display:block;width:100%;height:auto}svg text,svg "
-    "tspan{font-family:inherit}\n"
+    "figure{margin:.5rem 0 1rem}svg{display:block;width:100%;height:auto}"
+    "svg text,svg tspan{font-family:inherit}\n"
     "[stroke='#2a78d6']{stroke:var(--s1)}[color='#2a78d6']{color:var(--s1)}[fill='#2a78d6']{fill:var(--s1)}"
     "[stroke='#eb6834']{stroke:var(--s2)}[color='#eb6834']{color:var(--s2)}[fill='#eb6834']{fill:var(--s2)}"
     "[stroke='#1baf7a']{stroke:var(--s3)}[color='#1baf7a']{color:var(--s3)}"
@@ -47,10 +45,11 @@ static const char style[] =
     "[stroke='#e34948']{stroke:var(--s6)}[color='#e34948']{color:var(--s6)}"
     "[stroke='#e87ba4']{stroke:var(--s7)}[color='#e87ba4']{color:var(--s7)}"
     "[stroke='#008300']{stroke:var(--s8)}[color='#008300']{color:var(--s8)}"
-    "[stroke='#e1e0d9']{stroke:var(--line)}[stroke='#898781']{stroke:var(--axis)}[fill='#898781']{fill:var(--"
-    "axis)}"
+    "[stroke='#e1e0d9']{stroke:var(--line)}[stroke='#898781']{stroke:var(--axis)}"
+    "[fill='#898781']{fill:var(--axis)}"
     "[fill='#52514e']{fill:var(--soft)}\n"
-    "@media print{body{padding:0;max-width:none;font-size:10pt}h3,figure,tr,dl{break-inside:avoid}"
+    "@media print{:root{--page:#fff}body{padding:0;max-width:none;font-size:10pt}"
+    "h3,figure,tr,dl{break-inside:avoid}"
     "h2,h3{break-after:avoid}table{font-size:6.5pt}.wide{overflow:visible}th,td{padding:.1rem .3rem}}\n";
 
 void report_write_text(FILE *stream, const char *text)
@@ -230,7 +229,7 @@ static void section_table(FILE *stream, const struct report_source *source)
 static void write_plot(FILE *stream, const struct plots *plots, size_t index)
 {
     const struct plot *plot = &plots->all[index];
-    char prefix[16], title[100];
+    char prefix[32], title[100];
 
     snprintf(title, sizeof title, "%s%s", plot->kind == PLOT_THROUGHPUT ? "Throughput against " : "",
              plot->title);
