@@ -35,7 +35,7 @@ static void write_head(FILE *stream, int height, const char *svg_path)
             "set border 3 linecolor rgb '#898781'\n"
             "set tics nomirror textcolor rgb '#52514e'\n"
             "set grid linecolor rgb '#e1e0d9' linetype 1\n"
-            "set lmargin at screen 0.11\nset rmargin at screen 0.75\n"
+            "set lmargin at screen 0.125\nset rmargin at screen 0.75\n"
             "set output ",
             WIDTH, height);
     write_quoted(stream, svg_path);
@@ -48,7 +48,7 @@ static void write_labels(FILE *stream, const struct plot *plot)
     write_quoted(stream, plot->x_label);
     fprintf(stream, " textcolor rgb '#52514e'\nset ylabel ");
     write_quoted(stream, plot->y_label);
-    fprintf(stream, " textcolor rgb '#52514e'\n");
+    fprintf(stream, " offset 1,0 textcolor rgb '#52514e'\n");
 }
 
 /* Past the last colour they begin again, dashed. */
