@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Sourced by bench/run, bench/compare, bench/peers/run and its fetch, ctest/run, cmake/mingw-cmocka, cmake/debian-i386 and
-# cmake/wine-run: where things are, what a machine must have, and how to configure and build a preset. Defines functions
-# and variables; does nothing by itself.
+# Sourced by bench/run, bench/compare, bench/peers/run and its fetch, ctest/run, cmake/mingw-cmocka, cmake/debian-i386
+# and cmake/wine-run: where things are, what a machine must have, and how to configure and build a preset. Defines
+# functions and variables; does nothing by itself.
 
 aero_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 aero_cache=${AERO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/aero-virtio-bench}
