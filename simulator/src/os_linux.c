@@ -379,15 +379,19 @@ static void remainder_advance(struct remainder *remainder, size_t bytes)
 /* As much of it as one host call takes; answers the number of entries and, in bytes_out, their bytes. */
 static int remainder_vector(const struct remainder *remainder, struct iovec *vector, size_t *bytes_out)
 {
-    size_t done = remainder->done, room = VECTOR_BYTES_MAX, i;
+    size_t room = VECTOR_BYTES_MAX, i;
 
     for (i = 0; i < remainder->count && i < VECTOR_MAX && room > 0; i++) {
-        size_t length = remainder->buffers[i].length - done;
+        uint8_t *data = remainder->buffers[i].data;
+        size_t length = remainder->buffers[i].length;
 
-        vector[i].iov_base = (uint8_t *)remainder->buffers[i].data + done;
+        if (i == 0) {
+            data += remainder->done;
+            length -= remainder->done;
+        }
+        vector[i].iov_base = data;
         vector[i].iov_len = length < room ? length : room;
         room -= vector[i].iov_len;
-        done = 0;
     }
     *bytes_out = VECTOR_BYTES_MAX - room;
     return (int)i;
