@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * virtio-blk, poked through aero_sim.h: requests in any shape and at any place (BLK-4, BLK-6), however they lie
- * in guest memory. Everything once stepped and once with a worker.
+ * virtio-blk, poked through aero_sim.h: requests in any shape and at any place (BLK-4, BLK-6), however they
+ * lie in guest memory. Everything once stepped and once with a worker.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -337,8 +337,8 @@ static void blk_06_seg_max_segments_with_one_across_a_region_border_are_served(v
 }
 
 /*
- * Each buffer is cut there, so there are more pieces than go to the host at once. They lie on each other: an IN
- * leaves the last sector there, an OUT writes one sector everywhere.
+ * Each buffer is cut there, so there are more pieces than go to the host at once. They lie on each other: an
+ * IN leaves the last sector there, an OUT writes one sector everywhere.
  */
 static void blk_06_seg_max_segments_all_across_a_region_border_are_served(void **state)
 {

@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 /*
- * Stand before libc's, so that the host may be made to stop short. Each call moves vector_most bytes at most (0:
- * any number), every second one is interrupted instead if vector_interrupts, and vector_calls counts.
+ * Stand before libc's, so that the host may be made to stop short. Each call moves vector_most bytes at most
+ * (0: any number); every second one is interrupted instead if vector_interrupts.
  */
 static size_t vector_most;
 static bool vector_interrupts;

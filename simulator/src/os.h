@@ -60,9 +60,9 @@ uint64_t sim_os_file_bytes(const struct sim_os_file *file);
 bool sim_os_file_read(struct sim_os_file *file, uint64_t offset, void *to, size_t length);
 bool sim_os_file_write(struct sim_os_file *file, uint64_t offset, const void *from, size_t length);
 /*
- * The same for bytes that lie in one buffer after the other, with as few host calls as can be: on Linux mostly
- * one, on Windows one a buffer. Buffers may be empty, and none at all is done at once. After false some of the
- * bytes may have been moved.
+ * The same for bytes that lie in one buffer after the other, with as few host calls as can be: on Linux
+ * mostly one, on Windows one a buffer. Buffers may be empty, and none at all is done at once. After false
+ * some of the bytes may have been moved.
  */
 struct sim_os_buffer {
     void *data;

@@ -315,7 +315,7 @@ uint64_t sim_os_file_bytes(const struct sim_os_file *file)
     return file->bytes;
 }
 
-/* All length bytes at bytes, to the file or from it, beginning there: the handle's own position is nobody's. */
+/* All length bytes, to the file or from it, beginning at offset: the handle's own position is nobody's. */
 static bool transfer(HANDLE handle, bool to_file, uint64_t offset, uint8_t *bytes, size_t length)
 {
     if (offset > INT64_MAX || length > INT64_MAX - offset)
