@@ -406,6 +406,28 @@ static void test_recovery_isnt_wanted_any_more_once_the_device_was_reset(void **
     }
 }
 
+/* Failed, as after a recovery: but its owner has stopped it, and only waits for its memory. */
+static void test_recovery_has_nothing_to_do_after_a_stop_that_timed_out(void **state)
+{
+    const struct aero_sim_quirk_trigger second = {.after = 1, .times = 1, .value = 0x0F};
+
+    for (uint32_t poll = 0; poll < 2; poll++) {
+        assert_true(reference_scene_create(&scene, &reference_scene_keeper, NULL));
+        assert_int_equal(aero_sim_device_set_quirk(device(), "reset-never-completes", &second), AERO_SIM_OK);
+        assert_true(reference_scene_power_on(&scene));
+        scene.config.Poll = (BOOLEAN)poll;
+        assert_int_equal(reference_scene_start(&scene), STATUS_SUCCESS);
+        submit(0, 1);
+        assert_int_equal(ReferenceStop(&scene.driver), STATUS_IO_TIMEOUT);
+        assert_int_equal(ReferenceRecover(&scene.driver), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(ReferenceSuspend(&scene.driver), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(scene.driver.State, ReferenceFailed);
+        assert_true(reference_scene_are_out(&scene, 0, 1));
+        assert_int_equal(ReferenceStop(&scene.driver), STATUS_SUCCESS);
+        assert_int_equal(reference_scene_close(&scene), 0);
+    }
+}
+
 static void test_recovery_has_nothing_to_do_after_a_stop_or_a_suspension(void **state)
 {
     assert_true(reference_scene_open(&scene, loopback()));
@@ -592,6 +614,7 @@ int main(int argc, char **argv)
         TEST(test_recovery_without_a_confirmed_reset_frees_all_once_unplugged),
         TEST(test_recovery_of_a_device_that_doesnt_come_up_fails_and_may_be_tried_again),
         TEST(test_recovery_isnt_wanted_any_more_once_the_device_was_reset),
+        TEST(test_recovery_has_nothing_to_do_after_a_stop_that_timed_out),
         TEST(test_recovery_has_nothing_to_do_after_a_stop_or_a_suspension),
         TEST(test_recovery_on_another_cpu_amid_traffic_completes_each_request_once),
         TEST(test_removal_in_traffic_completes_each_request_once),

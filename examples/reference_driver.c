@@ -255,6 +255,7 @@ NTSTATUS ReferenceGo(REFERENCE_DEVICE *Device)
     {
         return ReferenceFailedIn(Device, "ReferenceSetDriverOk", Status);
     }
+    Device->Begun = TRUE;
     ReferenceMove(Device, ReferenceRunning);
     return STATUS_SUCCESS;
 }
@@ -437,6 +438,7 @@ NTSTATUS ReferenceStop(REFERENCE_DEVICE *Device)
     {
         return STATUS_SUCCESS;
     }
+    Device->Begun = FALSE;
     Status = Quiesce(Device);
     Disconnect(Device);
     ReferenceStopWatchdog(Device);
@@ -462,6 +464,7 @@ NTSTATUS ReferenceSurpriseRemove(REFERENCE_DEVICE *Device)
     {
         return STATUS_SUCCESS;
     }
+    Device->Begun = FALSE;
     ReferenceMove(Device, ReferenceRemoved);
     if (Device->DeviceOwnsRings)
     {

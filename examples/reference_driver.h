@@ -14,7 +14,8 @@
  *     IRP_MN_STOP_DEVICE, IRP_MN_REMOVE_DEVICE       ReferenceStop
  *
  * IRQL: PASSIVE_LEVEL, where a function's text says nothing else. These wait for each other, so they may come
- * from several threads; system threads, that is, which nobody suspends. A driver has its remove lock, or the
+ * from several threads; system threads, that is, which nobody suspends. Power IRPs come at PASSIVE_LEVEL with
+ * DO_POWER_PAGABLE alone, and a completion routine may run at DISPATCH_LEVEL: what follows is a work item's. A driver has its remove lock, or the
  * like, see to it that nothing is submitted once ReferenceStop has begun for good.
  *
  * Locks, outermost first: Life, StateLock, a queue's Lock, the transport's own. Completions are handed out
@@ -145,6 +146,7 @@ typedef struct _REFERENCE_DEVICE
     KEVENT Life;             /* a lock: who changes the state; held for seconds at most */
     BOOLEAN DeviceOwnsRings; /* under Life. From the first set-up to a reset that was confirmed (COM-18) */
     BOOLEAN WatchdogIsSet;   /* under Life */
+    BOOLEAN Begun;           /* under Life. It ran, and nobody has stopped or removed it since */
     KSPIN_LOCK StateLock;    /* over the next two */
     REFERENCE_STATE State;   /* changed under Life too */
     ULONG Generation;        /* counts changes of State */
@@ -251,8 +253,9 @@ ULONG ReferenceInFlight(REFERENCE_DEVICE *Device);
 /*
  * From the owner's worker, when RecoveryWanted is set: a request was overdue and stayed so after a look at
  * the rings and a second doorbell, a ring is poisoned, or the device needs a reset (COM-20) or is gone. Legal
- * in Running and Failed. Resets the device, and once that is confirmed completes all that was in flight, and
- * brings it up again on the same memory with the same features.
+ * in Running, and in Failed where that isn't Start's or Stop's doing. Resets the device, and once that is
+ * confirmed completes all that was in flight, and brings it up again on the same memory with the same
+ * features.
  *
  * IO_TIMEOUT: not confirmed; nothing was completed, and its memory is the device's still. Failed.
  * DEVICE_NOT_CONNECTED: it's gone; all is completed. Removed. INVALID_DEVICE_STATE: another state: there is
@@ -261,7 +264,7 @@ ULONG ReferenceInFlight(REFERENCE_DEVICE *Device);
 NTSTATUS ReferenceRecover(REFERENCE_DEVICE *Device);
 
 /*
- * IRP_MN_SET_POWER to D1-D3, also for S3 and S4, before it goes down the stack. Legal in Running and Failed.
+ * IRP_MN_SET_POWER to D1-D3, also for S3 and S4, before it goes down the stack. Legal as ReferenceRecover.
  * Refuses new requests, waits DrainMs for the others, resets, completes the rest as STATUS_CANCELLED. From
  * then on no register is touched. Suspended in any case, since power goes in any case: IO_TIMEOUT: the reset
  * wasn't confirmed, and what is in flight stays so until ReferenceResume. DEVICE_NOT_CONNECTED: it's gone.

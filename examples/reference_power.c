@@ -50,11 +50,11 @@ static NTSTATUS ResetAndBringUp(REFERENCE_DEVICE *Device, NTSTATUS Reason)
     return STATUS_SUCCESS;
 }
 
-/* Life is held. Has it begun, and neither been powered down nor stopped since? */
-static BOOLEAN HasBegun(const REFERENCE_DEVICE *Device)
+/* Life is held. Is there something to recover, or to suspend? */
+static BOOLEAN IsUp(const REFERENCE_DEVICE *Device)
 {
     return (BOOLEAN)((Device->State == ReferenceRunning || Device->State == ReferenceFailed) &&
-                     Device->Powered && (Device->Config.Poll || Device->Interrupt != NULL));
+                     Device->Powered && Device->Begun);
 }
 
 NTSTATUS ReferenceRecover(REFERENCE_DEVICE *Device)
@@ -65,7 +65,7 @@ NTSTATUS ReferenceRecover(REFERENCE_DEVICE *Device)
     {
         return Status;
     }
-    if (HasBegun(Device))
+    if (IsUp(Device))
     {
         ReferenceMove(Device, ReferenceRecovering);
         Status = ResetAndBringUp(Device, STATUS_IO_DEVICE_ERROR);
@@ -86,7 +86,7 @@ NTSTATUS ReferenceSuspend(REFERENCE_DEVICE *Device)
     {
         return Status;
     }
-    if (HasBegun(Device))
+    if (IsUp(Device))
     {
         ReferenceMove(Device, ReferenceDraining);
         ReferenceAwaitDrain(Device);
