@@ -15,8 +15,9 @@
  *
  * IRQL: PASSIVE_LEVEL, where a function's text says nothing else. These wait for each other, so they may come
  * from several threads; system threads, that is, which nobody suspends. Power IRPs come at PASSIVE_LEVEL with
- * DO_POWER_PAGABLE alone, and a completion routine may run at DISPATCH_LEVEL: what follows is a work item's. A driver has its remove lock, or the
- * like, see to it that nothing is submitted once ReferenceStop has begun for good.
+ * DO_POWER_PAGABLE alone, and a completion routine may run at DISPATCH_LEVEL: what follows is a work item's.
+ * A driver has its remove lock, or the like, see to it that nothing is submitted once ReferenceStop has begun
+ * for good.
  *
  * Locks, outermost first: Life, StateLock, a queue's Lock, the transport's own. Completions are handed out
  * with none of them held.
