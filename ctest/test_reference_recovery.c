@@ -500,6 +500,8 @@ static void expect_removed(uint32_t submitted)
     uint64_t accesses;
 
     assert_int_equal(scene.driver.State, ReferenceRemoved);
+    assert_null(scene.driver.Interrupt);
+    assert_false(scene.driver.WatchdogIsSet);
     assert_int_equal(atomic_load(&scene.back), submitted);
     for (uint32_t request = 0; request < submitted; request++)
         assert_true(reference_scene_are_back(
