@@ -172,6 +172,21 @@ static void test_reference_start_brings_up_as_many_queues_as_there_are(void **st
     }
 }
 
+/* As a measurement does it, time and again. */
+static void test_reference_steps_go_from_running_to_stopped_and_back(void **state)
+{
+    assert_true(reference_scene_open(&scene, loopback()));
+    for (uint32_t round = 0; round < 3; round++) {
+        assert_true(reference_scene_works(&scene, round));
+        assert_int_equal(ReferenceNegotiate(&scene.driver), STATUS_SUCCESS);
+        assert_int_equal(scene.driver.State, ReferenceStopped);
+        assert_int_equal(reference_scene_submit(&scene, 0, 10), STATUS_DEVICE_NOT_READY);
+        assert_int_equal(ReferenceGo(&scene.driver), STATUS_SUCCESS);
+        assert_int_equal(scene.driver.State, ReferenceRunning);
+    }
+    assert_true(reference_scene_works(&scene, 10));
+}
+
 static void int_07_reference_driver_lives_by_intx_and_the_isr_byte(void **state)
 {
     struct aero_nt_counters counters;
@@ -400,6 +415,7 @@ static void test_reference_poll_needs_no_interrupt(void **state)
     while (ReferencePoll(&scene.driver) == 0 && sim_os_now_ns() < end)
         sim_os_yield();
     assert_true(reference_scene_are_back(&scene, 0, 1, STATUS_SUCCESS));
+    reference_scene_tick(&scene, 10);
     aero_nt_counters(scene.rig.nt, &counters);
     assert_int_equal(counters.interrupts, counters.interrupts_unclaimed);
     assert_int_equal(counters.dpcs, 0);
@@ -483,6 +499,8 @@ int main(int argc, char **argv)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_reference_find_without_an_address_isnt_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reference_start_brings_up_as_many_queues_as_there_are, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_reference_steps_go_from_running_to_stopped_and_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(int_07_reference_driver_lives_by_intx_and_the_isr_byte, set_up,
                                         tear_down),

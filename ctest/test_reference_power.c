@@ -144,6 +144,20 @@ static void test_suspended_driver_touches_no_register(void **state)
     assert_true(reference_scene_holds_nothing(&scene));
 }
 
+static void test_removal_of_a_suspended_device_touches_no_register(void **state)
+{
+    uint64_t accesses;
+
+    assert_true(reference_scene_open(&scene, loopback()));
+    assert_int_equal(ReferenceSuspend(&scene.driver), STATUS_SUCCESS);
+    accesses = register_accesses();
+    assert_int_equal(ReferenceSurpriseRemove(&scene.driver), STATUS_SUCCESS);
+    assert_int_equal(scene.driver.State, ReferenceRemoved);
+    assert_int_equal(ReferenceStop(&scene.driver), STATUS_SUCCESS);
+    assert_int_equal(register_accesses(), accesses);
+    assert_true(reference_scene_holds_nothing(&scene));
+}
+
 /* ---- Back to D0 ---- */
 
 static void test_resume_from_d3_and_sleep_works_on_the_same_memory(void **state)
@@ -329,6 +343,7 @@ int main(int argc, char **argv)
         TEST(test_suspend_cancels_what_isnt_completed_in_time_and_resets),
         TEST(test_suspend_drains_first),
         TEST(test_suspended_driver_touches_no_register),
+        TEST(test_removal_of_a_suspended_device_touches_no_register),
         TEST(test_resume_from_d3_and_sleep_works_on_the_same_memory),
         TEST(test_resume_sets_the_watchdog_again),
         TEST(test_resume_enables_what_nobody_restored),
