@@ -66,11 +66,26 @@ static bool make_machine(struct rig *rig, const struct rig_options *options)
     nt.spin_ns = options->spin_ns;
     nt.breach = on_nt_breach;
     nt.breach_context = rig;
-    status = aero_nt_create(&nt, &rig->nt);
-    if (status != AERO_SIM_OK)
-        return sim_failed(rig, "aero_nt_create", status);
+    if (options->machine_of != NULL) {
+        rig->nt = options->machine_of->nt;
+    } else {
+        status = aero_nt_create(&nt, &rig->nt);
+        if (status != AERO_SIM_OK)
+            return sim_failed(rig, "aero_nt_create", status);
+        rig->owns_nt = true;
+    }
+    if (options->worker_of != NULL) {
+        rig->worker = options->worker_of->worker;
+        return true;
+    }
     status = aero_sim_worker_create(&worker, &rig->worker);
-    return status == AERO_SIM_OK || sim_failed(rig, "aero_sim_worker_create", status);
+    rig->owns_worker = status == AERO_SIM_OK;
+    return rig->owns_worker || sim_failed(rig, "aero_sim_worker_create", status);
+}
+
+static uint16_t queue_count(const struct rig_options *options)
+{
+    return options->queue_count != 0 ? options->queue_count : 1;
 }
 
 static bool configure(struct rig *rig, const struct rig_options *options)
@@ -78,10 +93,12 @@ static bool configure(struct rig *rig, const struct rig_options *options)
     const struct bench_options *asked = &rig->run->session->options;
     enum aero_sim_status status = AERO_SIM_OK;
     char path[HOST_PATH_MAX], error[256];
+    uint16_t queue;
     size_t i;
 
-    if (options->queue_size != 0)
-        status = aero_sim_device_set_queue_size(rig->device, 0, options->queue_size);
+    for (queue = 0; status == AERO_SIM_OK && options->queue_size != 0 && queue < queue_count(options);
+         queue++)
+        status = aero_sim_device_set_queue_size(rig->device, queue, options->queue_size);
     if (status == AERO_SIM_OK && options->image != NULL)
         status = aero_sim_device_set_backend(rig->device, options->image, options->read_only);
     /* Every model but loopback may want a file; who doesn't ignores it. */
@@ -136,9 +153,9 @@ static VOID completed(PVOID context, REFERENCE_REQUEST *request, ULONG length, N
 static bool find(struct rig *rig, const struct rig_options *options)
 {
     USHORT id = (USHORT)aero_sim_pci_read(rig->device, 0x02, 2);
-    NTSTATUS status = ReferenceFind(id, 0, &rig->location);
+    NTSTATUS status = ReferenceFind(id, options->instance, &rig->location);
 
-    rig->config = (REFERENCE_CONFIG){.QueueCount = 1,
+    rig->config = (REFERENCE_CONFIG){.QueueCount = queue_count(options),
                                      .IndirectEntries = options->indirect,
                                      .Wanted = options->features,
                                      .Moderate = options->moderate,
@@ -166,7 +183,7 @@ bool rig_open(struct rig *rig, struct bench_run *run, const struct rig_options *
         return sim_failed(rig, "aero_sim_device_create", status);
     if (!configure(rig, options) || !plug_in(rig, options))
         return false;
-    rig->entered = aero_nt_cpu_enter(rig->nt, 0);
+    rig->entered = !rig->owns_nt || aero_nt_cpu_enter(rig->nt, 0);
     if (!rig->entered)
         return bench_fail(run, "aero_nt_cpu_enter: the virtual CPU is taken");
     return find(rig, options);
@@ -233,14 +250,28 @@ bool rig_allocate(struct rig *rig, uint32_t bytes)
 /* A row that failed may have left chains of its own on a ring, which the driver would take for requests. */
 static void take_back(struct rig *rig)
 {
+    AERO_VIRTIO_SPLIT_RING *ring;
     void *cookie;
+    ULONG i;
 
-    if (!rig->config.Poll || rig->driver.QueueCount == 0 ||
-        AeroVirtioSplitRingInFlightCount(&rig->driver.Queues[0].Ring) == 0)
-        return;
-    aero_sim_device_stop(rig->device); /* from here on it touches no memory */
-    while (AeroVirtioSplitRingTakeBack(&rig->driver.Queues[0].Ring, &cookie))
-        continue;
+    for (i = 0; rig->config.Poll && i < rig->driver.QueueCount; i++) {
+        ring = &rig->driver.Queues[i].Ring;
+        if (AeroVirtioSplitRingInFlightCount(ring) == 0)
+            continue;
+        aero_sim_device_stop(rig->device); /* from here on it touches no memory */
+        while (AeroVirtioSplitRingTakeBack(ring, &cookie))
+            continue;
+    }
+}
+
+void rig_leave(struct rig *rig)
+{
+    aero_nt_cpu_leave(rig->nt);
+}
+
+void rig_enter(struct rig *rig)
+{
+    rig->entered = aero_nt_cpu_enter(rig->nt, 0);
 }
 
 bool rig_close(struct rig *rig, bool ok)
@@ -259,13 +290,16 @@ bool rig_close(struct rig *rig, bool ok)
         (void)ReferenceStop(&rig->driver); /* now it's gone, whatever it thought of its reset */
         if (rig->memory != NULL)
             MmFreeContiguousMemory(rig->memory);
-        aero_nt_cpu_leave(rig->nt);
+        if (rig->owns_nt)
+            aero_nt_cpu_leave(rig->nt);
     }
     if (rig->attached)
         aero_nt_detach(rig->nt, rig->device);
     aero_sim_device_destroy(rig->device);
-    aero_sim_worker_destroy(rig->worker);
-    aero_nt_destroy(rig->nt);
+    if (rig->owns_worker)
+        aero_sim_worker_destroy(rig->worker);
+    if (rig->owns_nt)
+        aero_nt_destroy(rig->nt);
     if (atomic_load(&rig->breached))
         ok = bench_fail(rig->run, "%s", rig->breach);
     return ok;

@@ -23,7 +23,8 @@ struct rig_options {
     bool read_only;
     bool poll;                    /* the device looks at avail.idx unasked */
     uint32_t spin_ns;             /* of worker and virtual CPU, before they sleep */
-    uint16_t queue_size;          /* of queue 0; 0: the model's own */
+    uint16_t queue_size;          /* of the queues in use; 0: the model's own */
+    uint16_t queue_count;         /* in use: 0, 1, ...; 0: one */
     uint16_t indirect;            /* descriptors in each indirect table; 0: none */
     uint64_t features;            /* wanted, beyond what every driver wants */
     bool moderate;                /* the DPC keeps interrupts off while it reaps */
@@ -32,12 +33,16 @@ struct rig_options {
     /* Called when the device is attached and not yet started; NULL: not. */
     enum aero_sim_status (*attached)(struct aero_sim_device *device, void *context);
     void *attached_context;
+    /* Rigs that are open and outlive this one, whose machine and whose worker it is on; NULL: its own. */
+    struct rig *machine_of, *worker_of;
+    uint32_t instance; /* which of the machine's devices of its kind it is, from 0 */
 };
 
 struct rig {
     struct bench_run *run; /* to which failures are noted */
     struct aero_nt *nt;
     struct aero_sim_worker *worker;
+    bool owns_nt, owns_worker;
     struct aero_sim_device *device;
     bool attached, entered;
     REFERENCE_LOCATION location;
@@ -85,6 +90,13 @@ bool rig_allocate(struct rig *rig, uint32_t bytes);
  * failed).
  */
 bool rig_close(struct rig *rig, bool ok);
+
+/*
+ * For a thread with several machines, which is a virtual CPU of one at a time: leaves that of this rig, whose
+ * own it is, and comes back.
+ */
+void rig_leave(struct rig *rig);
+void rig_enter(struct rig *rig);
 
 /* bench_fail with a status: "AeroVirtioSetupQueue: STATUS_IO_DEVICE_ERROR (0xC0000185)". */
 bool rig_fail(struct rig *rig, const char *function, NTSTATUS status);
