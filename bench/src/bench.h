@@ -113,6 +113,7 @@ static inline uint64_t bench_random(uint64_t *state)
 bool limit_line(struct bench_run *run);
 bool limit_two_lines(struct bench_run *run);
 bool limit_wake(struct bench_run *run);
+bool limit_bare_ring(struct bench_run *run);
 bool limit_pread(struct bench_run *run);
 
 bool mmio_read8(struct bench_run *run);

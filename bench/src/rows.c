@@ -15,6 +15,8 @@ static const struct bench_row rows[] = {
      "the same, a cache line each way"},
     {"limit/wake", limit_wake, 1, 40000, 500, false, {0},
      "round trip between two threads that both sleep (futex, WaitOnAddress)"},
+    {"limit/bare-ring", limit_bare_ring, 1024, 100000, 500, true, {256, 32, 13},
+     "13-byte buffers through a split ring of nothing but bounds and in-flight checks, in 32s"},
     {"limit/pread", limit_pread, 1, 100000, 200, true, {0, 1, 65536},
      "64 KiB of a cached file at random, read by one host call (pread, ReadFile)"},
 
