@@ -18,12 +18,15 @@
 #include "temp_file.h"
 #include "test_program.h"
 
-static const struct bench_row small_catalogue[] = {
-    {.name = "limit/wake"}, {.name = "mmio/read8"}, {.name = "mmio/read16"}, {.name = "ring/poll/256"}};
+static const struct bench_row small_catalogue[] = {{.name = "limit/wake"},
+                                                   {.name = "mmio/read8"},
+                                                   {.name = "mmio/read16"},
+                                                   {.name = "ring/poll/256"},
+                                                   {.name = "sweep/2", .with = {.swept = true}}};
 
 const struct bench_row *bench_row_at(size_t index)
 {
-    return index < 4 ? &small_catalogue[index] : NULL;
+    return index < 5 ? &small_catalogue[index] : NULL;
 }
 
 static struct bench_options options;
@@ -231,23 +234,39 @@ static void test_suggest_fits_any_room(void **state)
 
 /* ---- Filters ---- */
 
-static struct bench_result results[4];
+static struct bench_result results[5];
 static size_t count;
 
 static bool choose(const char *filter)
 {
     memset(error, 0, sizeof error);
-    return choose_rows(filter, results, 4, &count, error, sizeof error);
+    options.filter = filter;
+    return choose_rows(&options, results, 5, &count, error, sizeof error);
 }
 
 static void test_choose_takes_what_matches_in_order(void **state)
 {
-    assert_true(choose(NULL));
-    assert_int_equal(count, 4);
+    assert_true(parse(NULL, NULL, NULL, NULL));
     assert_true(choose("^mmio/|wake"));
     assert_int_equal(count, 3);
     assert_string_equal(results[0].row->name, "limit/wake");
     assert_string_equal(results[2].row->name, "mmio/read16");
+}
+
+static void test_choose_takes_sweeps_only_where_something_asks_for_them(void **state)
+{
+    assert_true(parse("run", NULL, NULL, NULL) && choose(NULL));
+    assert_int_equal(count, 4);
+    assert_string_equal(results[3].row->name, "ring/poll/256");
+    assert_true(parse("--sweeps", NULL, NULL, NULL) && choose(NULL));
+    assert_int_equal(count, 5);
+    assert_string_equal(results[4].row->name, "sweep/2");
+    assert_true(parse("--smoke", NULL, NULL, NULL) && choose(NULL));
+    assert_int_equal(count, 5);
+    assert_true(parse("--report", "somewhere", NULL, NULL) && choose(NULL));
+    assert_int_equal(count, 5);
+    assert_true(parse("run", NULL, NULL, NULL) && choose("^sweep/"));
+    assert_int_equal(count, 1);
 }
 
 static void test_choose_a_filter_that_matches_nothing_is_refused_with_what_is_near(void **state)
@@ -279,6 +298,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_suggest_counts_a_swap_of_neighbours_as_one_mistake),
         cmocka_unit_test(test_suggest_fits_any_room),
         cmocka_unit_test(test_choose_takes_what_matches_in_order),
+        cmocka_unit_test(test_choose_takes_sweeps_only_where_something_asks_for_them),
         cmocka_unit_test(test_choose_a_filter_that_matches_nothing_is_refused_with_what_is_near),
     };
 

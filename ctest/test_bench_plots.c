@@ -72,7 +72,7 @@ static struct bench_result *add(const char *name, double p50, double rate)
 
     rows[i] = (struct bench_row){.name = name, .throughput = rate > 0};
     if (!begins(name, "limit/"))
-        rows[i].with = (struct bench_parameters){256, 32, 13};
+        rows[i].with = (struct bench_parameters){.queue_size = 256, .publish = 32, .bytes = 13};
     figures[i] = (struct bench_figures){.samples = 3,
                                         .batch = 1,
                                         .items = 3,

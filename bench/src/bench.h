@@ -27,7 +27,14 @@ struct bench_run;
 struct bench_parameters {
     uint16_t queue_size;
     uint16_t publish; /* chains that are published, and kicked, at once */
-    uint32_t bytes;   /* of payload a chain */
+    uint32_t bytes;   /* of payload a chain, or where it has several descriptors a descriptor */
+    uint16_t chain;   /* descriptors a chain; 0: one */
+    uint16_t queues;  /* of one device, all kept full, in turn; 0: one */
+    uint16_t devices; /* likewise, of one queue each */
+    bool exactly;     /* published whenever it's so many, and not before; else once a reap, up to so many */
+    bool indirect;    /* the chain is in a table */
+    bool copy;        /* the device copies what it is given */
+    bool swept;       /* the row is one of many that differ in one of these: see choose.h */
 };
 
 struct bench_row {

@@ -16,9 +16,11 @@ static const char *row_name(size_t index)
     return row != NULL ? row->name : NULL;
 }
 
-bool choose_rows(const char *filter, struct bench_result *results, size_t max, size_t *count_out, char *error,
-                 size_t error_bytes)
+bool choose_rows(const struct bench_options *options, struct bench_result *results, size_t max,
+                 size_t *count_out, char *error, size_t error_bytes)
 {
+    bool sweeps = options->sweeps || options->smoke || options->report != NULL;
+    const char *filter = options->filter;
     struct bench_pattern *pattern = NULL;
     char reason[400];
     size_t i, length;
@@ -32,8 +34,10 @@ bool choose_rows(const char *filter, struct bench_result *results, size_t max, s
         }
     }
     for (i = 0; bench_row_at(i) != NULL && *count_out < max; i++) {
-        if (pattern == NULL || pattern_matches(pattern, bench_row_at(i)->name))
-            results[(*count_out)++].row = bench_row_at(i);
+        const struct bench_row *row = bench_row_at(i);
+
+        if (pattern != NULL ? pattern_matches(pattern, row->name) : sweeps || !row->with.swept)
+            results[(*count_out)++].row = row;
     }
     pattern_free(pattern);
     if (*count_out > 0)

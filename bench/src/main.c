@@ -288,7 +288,7 @@ static int run(struct bench_main *bench)
     struct bench_session *session = &bench->session;
 
     if (!options_check(&session->options, bench->error, sizeof bench->error) ||
-        !choose_rows(bench->session.options.filter, bench->results, ROWS_MAX, &bench->result_count,
+        !choose_rows(&session->options, bench->results, ROWS_MAX, &bench->result_count,
                      bench->error, sizeof bench->error))
         return usage_error(bench->error);
     host_catch_signals();

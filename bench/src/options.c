@@ -24,8 +24,8 @@ const char options_help[] =
     "\n"
     "Without options: makes an ext4 image, reads it through the real transport and a simulated virtio-blk "
     "device,\n"
-    "compares every byte, writes a copy the same way and lets e2fsck judge it; then runs every benchmark "
-    "and\n"
+    "compares every byte, writes a copy the same way and lets e2fsck judge it; then runs the "
+    "benchmarks, and\n"
     "prints a table. Exit status: 0 all well, 1 something failed, 2 the command line was wrong.\n"
     "\n"
     "  --filter REGEX     only benchmarks whose name matches, and no image job (unless --image asks for "
@@ -34,6 +34,9 @@ const char options_help[] =
     "character;\n"
     "                     it matches anywhere in the name, as in grep -E\n"
     "  --image FILE       the image job reads this file (opened read-only) in place of one of its own\n"
+    "  --sweeps           also the rows that vary one thing of ring/poll/256; --filter, --smoke and --report "
+    "take\n"
+    "                     them in by themselves\n"
     "  --smoke            a few samples of everything, in seconds: does it work? The figures mean little\n"
     "  --repetitions N    each benchmark N times, all in turn; the table then shows medians over "
     "repetitions\n"
@@ -151,6 +154,13 @@ static bool take_smoke(struct reader *reader, const char *value)
     return true;
 }
 
+static bool take_sweeps(struct reader *reader, const char *value)
+{
+    (void)value;
+    reader->options->sweeps = true;
+    return true;
+}
+
 static bool take_repetitions(struct reader *reader, const char *value)
 {
     uint64_t number;
@@ -215,6 +225,7 @@ static const struct option {
     {"--device", "NAME", take_device},  {"--quirk", "NAME", take_quirk},
     {"--seed", "N", take_seed},         {"--report", "DIR", take_report},
     {"--help", NULL, take_help},        {"--version", NULL, take_version},
+    {"--sweeps", NULL, take_sweeps},
 };
 #define OPTION_COUNT (sizeof option_table / sizeof option_table[0])
 

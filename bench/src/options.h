@@ -28,6 +28,7 @@ struct bench_options {
     const char *quirks[OPTIONS_QUIRKS_MAX];
     size_t quirk_count;
     bool smoke;
+    bool sweeps;
     uint32_t repetitions;
     uint64_t seed;
     int driver_cpu, device_cpu; /* -1: not pinned */

@@ -6,6 +6,39 @@
 #include "bench.h"
 
 /* clang-format off */
+
+/*
+ * Sweeps. One macro a family: what stands in its brackets is what varies. Samples of a smoke run are few,
+ * since there are many rows.
+ */
+#define SWEEP(NAME, ITEMS, SAMPLES, SUMMARY, ...) \
+    {"ring/poll/" NAME, ring_poll, ITEMS, SAMPLES, 2, true, {.swept = true, __VA_ARGS__}, SUMMARY}
+
+#define SIZE(N) \
+    SWEEP(#N, 1024, 10000, "the same on a ring of " #N ", at most 256 outstanding", \
+          .queue_size = N, .publish = 32, .bytes = 13)
+#define BATCH(N) \
+    SWEEP("256/batch:" #N, 1024, 10000, "the same, published whenever " #N " chains are due", \
+          .queue_size = 256, .publish = N, .bytes = 13, .exactly = true)
+#define CHAIN(N) \
+    SWEEP("256/chain:" #N, 512, 4000, "chains of " #N " descriptors, as many as the ring holds", \
+          .queue_size = 256, .publish = 32, .bytes = 13, .chain = N)
+#define TABLE(N) \
+    SWEEP("256/chain:" #N "/indirect", 512, 4000, "256 chains of " #N " descriptors in indirect tables", \
+          .queue_size = 256, .publish = 32, .bytes = 13, .chain = N, .indirect = true)
+#define BYTES(N) \
+    SWEEP("256/bytes:" #N, 1024, 10000, "buffers of " #N " bytes, which the device takes note of", \
+          .queue_size = 256, .publish = 32, .bytes = N)
+#define COPY(N, SAMPLES) \
+    SWEEP("256/bytes:" #N "/copy", 64, SAMPLES, "buffers of " #N " bytes, which the device copies", \
+          .queue_size = 256, .publish = 32, .bytes = N, .copy = true)
+#define QUEUES(N) \
+    SWEEP("256/queues:" #N, 1024, 10000, #N " queues of one device, in turn, 256 outstanding on each", \
+          .queue_size = 256, .publish = 32, .bytes = 13, .queues = N)
+#define DEVICES(N) \
+    SWEEP("256/devices:" #N, 1024, 10000, #N " devices on one worker, in turn, 256 outstanding on each", \
+          .queue_size = 256, .publish = 32, .bytes = 13, .devices = N)
+
 static const struct bench_row rows[] = {
     /* name, function, items a sample, samples, samples of a smoke run, throughput?, parameters
        summary */
@@ -15,9 +48,10 @@ static const struct bench_row rows[] = {
      "the same, a cache line each way"},
     {"limit/wake", limit_wake, 1, 40000, 500, false, {0},
      "round trip between two threads that both sleep (futex, WaitOnAddress)"},
-    {"limit/bare-ring", limit_bare_ring, 1024, 100000, 500, true, {256, 32, 13},
+    {"limit/bare-ring", limit_bare_ring, 1024, 100000, 500, true,
+     {.queue_size = 256, .publish = 32, .bytes = 13},
      "13-byte buffers through a split ring of nothing but bounds and in-flight checks, in 32s"},
-    {"limit/pread", limit_pread, 1, 100000, 200, true, {0, 1, 65536},
+    {"limit/pread", limit_pread, 1, 100000, 200, true, {.publish = 1, .bytes = 65536},
      "64 KiB of a cached file at random, read by one host call (pread, ReadFile)"},
 
     {"mmio/read8", mmio_read8, 1000, 100000, 200, false, {0},
@@ -49,26 +83,46 @@ static const struct bench_row rows[] = {
     {"isr/read", isr_read, 1000, 100000, 200, false, {0},
      "AeroVirtioReadIsr, nothing pending"},
 
-    {"roundtrip/poll", roundtrip_poll, 10, 200000, 1000, false, {256, 1, 13},
+    {"roundtrip/poll", roundtrip_poll, 10, 200000, 1000, false,
+     {.queue_size = 256, .publish = 1, .bytes = 13},
      "one chain outstanding, both sides poll: from Add to reaped"},
-    {"roundtrip/kick-isr-spin", roundtrip_kick_isr_spin, 1, 1000000, 5000, false, {256, 1, 13},
+    {"roundtrip/kick-isr-spin", roundtrip_kick_isr_spin, 1, 1000000, 5000, false,
+     {.queue_size = 256, .publish = 1, .bytes = 13},
      "one chain outstanding: doorbell, INTx, ISR, DPC, event; both sides spin"},
-    {"roundtrip/kick-isr-sleep", roundtrip_kick_isr_sleep, 1, 40000, 500, false, {256, 1, 13},
+    {"roundtrip/kick-isr-sleep", roundtrip_kick_isr_sleep, 1, 40000, 500, false,
+     {.queue_size = 256, .publish = 1, .bytes = 13},
      "the same; both sides asleep in between"},
 
-    {"ring/poll/256", ring_poll, 1024, 100000, 500, true, {256, 32, 13},
+    {"ring/poll/256", ring_poll, 1024, 100000, 500, true, {.queue_size = 256, .publish = 32, .bytes = 13},
      "13-byte readable buffers, ring kept full, both sides poll, published in up to 32"},
-    {"ring/poll/256/batch:1", ring_poll, 1024, 50000, 200, true, {256, 1, 13},
+    {"ring/poll/256/batch:1", ring_poll, 1024, 50000, 200, true,
+     {.queue_size = 256, .publish = 1, .bytes = 13},
      "the same, published one by one as Linux's ringtest does"},
-    {"ring/kick/256/batch:32", ring_kick, 1024, 50000, 200, true, {256, 32, 13},
+    {"ring/poll/256/indirect", ring_poll, 512, 20000, 50, true,
+     {.queue_size = 256, .publish = 32, .bytes = 13, .chain = 16, .indirect = true},
+     "256 chains of 16 descriptors in indirect tables, as chain:16/indirect"},
+    {"ring/kick/256/batch:32", ring_kick, 1024, 50000, 200, true,
+     {.queue_size = 256, .publish = 32, .bytes = 13},
      "the same with a doorbell each 32, and interrupts"},
 
-    {"blk/read/4096", blk_read, 1, 500000, 1000, true, {0, 1, 4096},
+    {"blk/read/4096", blk_read, 1, 500000, 1000, true, {.publish = 1, .bytes = 4096},
      "virtio-blk IN of 4 KiB at random, one outstanding, interrupts, cached file"},
-    {"blk/read/65536", blk_read, 1, 100000, 200, true, {0, 1, 65536},
+    {"blk/read/65536", blk_read, 1, 100000, 200, true, {.publish = 1, .bytes = 65536},
      "the same of 64 KiB, in segments of 4 KiB as the image job's"},
-    {"blk/write/4096", blk_write, 1, 500000, 1000, true, {0, 1, 4096},
+    {"blk/write/4096", blk_write, 1, 500000, 1000, true, {.publish = 1, .bytes = 4096},
      "virtio-blk OUT of 4 KiB at random, one outstanding, interrupts, no flush"},
+
+    SIZE(2), SIZE(4), SIZE(8), SIZE(16), SIZE(32), SIZE(64), SIZE(128), SIZE(512), SIZE(1024), SIZE(2048),
+    SIZE(4096), SIZE(8192), SIZE(16384), SIZE(32768),
+    BATCH(2), BATCH(4), BATCH(8), BATCH(16), BATCH(32), BATCH(64), BATCH(128),
+    CHAIN(1), CHAIN(2), CHAIN(4), CHAIN(8), CHAIN(16), CHAIN(32), CHAIN(64),
+    TABLE(2), TABLE(4), TABLE(8), TABLE(16), TABLE(32), TABLE(64),
+    BYTES(13), BYTES(64), BYTES(256), BYTES(1024), BYTES(1500), BYTES(4096), BYTES(65536),
+    COPY(13, 100000), COPY(64, 100000), COPY(256, 100000), COPY(1024, 50000), COPY(1500, 50000),
+    COPY(4096, 20000), COPY(65536, 1000),
+    QUEUES(1), QUEUES(2), QUEUES(4), QUEUES(8), QUEUES(16), QUEUES(32), QUEUES(64),
+    DEVICES(1), DEVICES(2), DEVICES(4), DEVICES(8), DEVICES(16), DEVICES(32), DEVICES(64), DEVICES(128),
+    DEVICES(256),
 };
 /* clang-format on */
 

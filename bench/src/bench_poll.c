@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The ring rows where both sides poll: throughput. Every ring is kept full of readable buffers, as Linux's
+ * ringtest keeps its own: what comes back is made available again at once. A sample is the time of the next
+ * batch completions, from one stamp to the next; stamps follow each other without a gap, so samples add up to
+ * the whole time.
+ */
+#include "fleet.h"
+#include "sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OUTSTANDING_MAX 256u /* chains a ring */
+#define REAPED_AT_ONCE  32u  /* or what is published at once, if that's more */
+#define REAPED_MAX      128u
+#define LINE_BYTES      64u /* a buffer has cache lines of its own */
+
+/* A ring that is kept full. */
+struct lane {
+    AERO_VIRTIO_SPLIT_RING *ring;
+    uint32_t unpublished;
+};
+
+struct poll {
+    struct bench_run *run;
+    const struct bench_parameters *with;
+    uint32_t queues, devices, segments_a_chain;
+    uint32_t chains;         /* a lane */
+    uint32_t buffer_bytes;   /* from one buffer to the next */
+    uint32_t reaped_at_once; /* up to */
+    struct fleet fleet;
+    struct lane *lanes;
+    uint32_t lane_count, turn; /* turn: the lane that comes next */
+    /* Chain by chain, lane by lane; a chain's first is its cookie. */
+    AERO_VIRTIO_SEGMENT *segments;
+};
+
+/* ---- The scene ---- */
+
+static uint32_t or_one(uint32_t number)
+{
+    return number != 0 ? number : 1;
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static void plan(struct poll *poll, struct bench_run *run)
+{
+    const struct bench_parameters *with = &run->row->with;
+
+    memset(poll, 0, sizeof *poll);
+    poll->run = run;
+    poll->with = with;
+    poll->queues = or_one(with->queues);
+    poll->devices = or_one(with->devices);
+    poll->segments_a_chain = or_one(with->chain);
+    poll->chains = smaller(with->queue_size, OUTSTANDING_MAX);
+    if (!with->indirect)
+        poll->chains /= poll->segments_a_chain; /* as many as there are descriptors for */
+    poll->buffer_bytes = (with->bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    poll->reaped_at_once = with->publish > REAPED_AT_ONCE ? with->publish : REAPED_AT_ONCE;
+    poll->lane_count = poll->devices * poll->queues;
+}
+
+static bool open_fleet(struct poll *poll)
+{
+    const struct bench_parameters *with = poll->with;
+    struct rig_options options = {.model = "loopback",
+                                  .poll = true,
+                                  .spin_ns = RIG_SPIN,
+                                  .queue_size = with->queue_size,
+                                  .queue_count = (uint16_t)poll->queues,
+                                  .indirect = with->indirect ? with->chain : 0};
+
+    if (with->copy)
+        options.own_model = &sink_copy_model;
+    if (poll->queues > 1)
+        options.own_model = &sink_model;
+    return fleet_open(&poll->fleet, poll->run, &options, poll->devices,
+                      poll->queues * poll->chains * poll->segments_a_chain * poll->buffer_bytes);
+}
+
+/* Puts all chains of the lane on its ring. segments: the lane's, whose buffers lie from gpa on. */
+static NTSTATUS fill(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segments, uint64_t gpa)
+{
+    NTSTATUS status = STATUS_SUCCESS;
+    uint32_t i;
+
+    AeroVirtioSplitRingSuppressInterrupts(lane->ring);
+    for (i = 0; i < poll->chains * poll->segments_a_chain; i++) {
+        segments[i].Address = gpa + (uint64_t)i * poll->buffer_bytes;
+        segments[i].Length = poll->with->bytes;
+    }
+    for (i = 0; i < poll->chains && NT_SUCCESS(status); i++) {
+        status = AeroVirtioSplitRingAdd(lane->ring, segments, (USHORT)poll->segments_a_chain, 0, segments);
+        segments += poll->segments_a_chain;
+    }
+    AeroVirtioSplitRingPublish(lane->ring);
+    return status;
+}
+
+static bool make_lanes(struct poll *poll)
+{
+    uint32_t segments = poll->chains * poll->segments_a_chain, i;
+    NTSTATUS status = STATUS_SUCCESS;
+
+    poll->lanes = calloc(poll->lane_count, sizeof *poll->lanes);
+    poll->segments = calloc((size_t)poll->lane_count * segments, sizeof *poll->segments);
+    if (poll->lanes == NULL || poll->segments == NULL)
+        return bench_fail(poll->run, "no memory");
+    for (i = 0; i < poll->lane_count && NT_SUCCESS(status); i++) {
+        struct rig *rig = &poll->fleet.rigs[i / poll->queues];
+        uint32_t queue = i % poll->queues;
+
+        poll->lanes[i].ring = &rig->driver.Queues[queue].Ring;
+        status = fill(poll, &poll->lanes[i], &poll->segments[(size_t)i * segments],
+                      rig->memory_gpa + (uint64_t)queue * segments * poll->buffer_bytes);
+    }
+    return NT_SUCCESS(status) || rig_fail(poll->fleet.rigs, "AeroVirtioSplitRingAdd", status);
+}
+
+/* ---- The rings ---- */
+
+/* Reaps up to max completions, once there are any. 0: status_out says why there never were. */
+static uint32_t reap_some(AERO_VIRTIO_SPLIT_RING *ring, AERO_VIRTIO_COMPLETION *completions, uint32_t max,
+                          NTSTATUS *status_out)
+{
+    struct rig_patience patience = {0, 0};
+    uint32_t count;
+
+    while ((count = AeroVirtioSplitRingReapMany(ring, completions, max, status_out)) == 0) {
+        if (*status_out != STATUS_NO_MORE_ENTRIES)
+            return 0;
+        if (!rig_patient(&patience)) {
+            *status_out = STATUS_IO_TIMEOUT;
+            return 0;
+        }
+    }
+    return count;
+}
+
+static void publish(struct lane *lane)
+{
+    AeroVirtioSplitRingPublish(lane->ring);
+    lane->unpublished = 0;
+}
+
+/*
+ * Has up to max chains of a lane completed and replaced by new ones; 0: status_out says why there are none.
+ */
+static uint32_t visit(const struct poll *poll, struct lane *lane, uint32_t max, NTSTATUS *status_out)
+{
+    const struct bench_parameters *with = poll->with;
+    AERO_VIRTIO_COMPLETION completions[REAPED_MAX];
+    uint32_t count = reap_some(lane->ring, completions, max, status_out), i;
+
+    for (i = 0; i < count; i++) {
+        *status_out = AeroVirtioSplitRingAdd(lane->ring, completions[i].Cookie,
+                                             (USHORT)poll->segments_a_chain, 0, completions[i].Cookie);
+        if (!NT_SUCCESS(*status_out))
+            return 0;
+        if (++lane->unpublished == with->publish)
+            publish(lane);
+    }
+    if (lane->unpublished > 0 && !with->exactly)
+        publish(lane);
+    return count;
+}
+
+/* Wanted more chains, of the lanes in turn. */
+static NTSTATUS turn_over(struct poll *poll, uint32_t wanted)
+{
+    NTSTATUS status = STATUS_SUCCESS;
+    uint32_t count;
+
+    while (wanted > 0) {
+        count = visit(poll, &poll->lanes[poll->turn], smaller(wanted, poll->reaped_at_once), &status);
+        if (count == 0)
+            return status;
+        if (++poll->turn == poll->lane_count)
+            poll->turn = 0;
+        wanted -= count;
+    }
+    return STATUS_SUCCESS;
+}
+
+/* Nothing is added any more: all that is in flight must come back. */
+static NTSTATUS drain(struct poll *poll)
+{
+    AERO_VIRTIO_COMPLETION completions[REAPED_AT_ONCE];
+    NTSTATUS status = STATUS_SUCCESS;
+    uint32_t i;
+
+    for (i = 0; i < poll->lane_count; i++) {
+        publish(&poll->lanes[i]);
+        while (AeroVirtioSplitRingInFlightCount(poll->lanes[i].ring) > 0) {
+            if (reap_some(poll->lanes[i].ring, completions, REAPED_AT_ONCE, &status) == 0)
+                return status;
+        }
+    }
+    return STATUS_SUCCESS;
+}
+
+/* Does the device really copy? One more chain with a new payload, and it should have that. */
+static bool check_copy(struct poll *poll)
+{
+    struct rig *rig = &poll->fleet.rigs[0];
+    uint64_t state = ~poll->run->session->options.seed;
+    AERO_VIRTIO_COMPLETION completion;
+    const uint8_t *copied;
+    NTSTATUS status;
+    size_t length, i;
+
+    for (i = 0; i < poll->with->bytes; i++)
+        rig->memory[i] = (UCHAR)bench_random(&state);
+    status = AeroVirtioSplitRingAdd(poll->lanes[0].ring, poll->segments, 1, 0, poll->segments);
+    publish(&poll->lanes[0]);
+    if (!NT_SUCCESS(status) || reap_some(poll->lanes[0].ring, &completion, 1, &status) == 0)
+        return rig_fail(rig, "checking the copy", status);
+    copied = sink_copied(&length);
+    return (length == poll->with->bytes && memcmp(copied, rig->memory, length) == 0) ||
+           bench_fail(poll->run, "what the device has copied isn't what the buffer holds");
+}
+
+static bool measure(struct poll *poll)
+{
+    struct bench_run *run = poll->run;
+    NTSTATUS status = STATUS_SUCCESS;
+
+    bench_begin(run, poll->fleet.rigs[0].device);
+    while (NT_SUCCESS(status) && bench_more(run)) {
+        uint64_t start = run->last;
+
+        status = turn_over(poll, run->batch);
+        bench_sample(run, start, clock_now());
+    }
+    if (NT_SUCCESS(status))
+        status = drain(poll);
+    if (!NT_SUCCESS(status))
+        return rig_fail(poll->fleet.rigs, "polling for completions", status);
+    return !poll->with->copy || check_copy(poll);
+}
+
+bool ring_poll(struct bench_run *run)
+{
+    struct poll poll;
+    bool ok;
+
+    plan(&poll, run);
+    ok = open_fleet(&poll) && make_lanes(&poll) && measure(&poll);
+    ok = fleet_close(&poll.fleet, ok);
+    free(poll.lanes);
+    free(poll.segments);
+    return ok;
+}
