@@ -233,15 +233,17 @@ NTSTATUS rig_wait(struct rig *rig, ULONGLONG target)
 bool rig_allocate(struct rig *rig, uint32_t bytes)
 {
     PHYSICAL_ADDRESS highest = {.QuadPart = -1};
-    uint64_t state = rig->run->session->options.seed;
+    uint64_t state = rig->run->session->options.seed, word;
     uint32_t i;
 
     rig->memory = MmAllocateContiguousMemory(bytes, highest);
     if (rig->memory == NULL)
         return rig_fail(rig, "MmAllocateContiguousMemory", STATUS_INSUFFICIENT_RESOURCES);
     rig->memory_gpa = (ULONGLONG)MmGetPhysicalAddress(rig->memory).QuadPart;
-    for (i = 0; i < bytes; i++)
-        rig->memory[i] = (UCHAR)bench_random(&state);
+    for (i = 0; i < bytes; i += sizeof word) {
+        word = bench_random(&state);
+        memcpy(rig->memory + i, &word, bytes - i < sizeof word ? bytes - i : sizeof word);
+    }
     return true;
 }
 
