@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "reference_dump.h"
-#include "reference_scene.h"
+#include "reference_fixture.h"
 #include "test_program.h"
 
 #define DEVICE_STATUS 0x14u
@@ -22,31 +22,13 @@
 #define BYTES       REFERENCE_SCENE_BYTES
 #define PATIENCE_MS 20000u
 
-static struct reference_scene scene;
 static REFERENCE_DUMP dump;
 static KIRQL before;
 
-static int set_up(void **state)
+static int set_up_dump(void **state)
 {
-    *state = NULL;
-    memset(&scene, 0, sizeof scene);
     memset(&dump, 0, sizeof dump);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    return reference_scene_close(&scene) == 0 ? 0 : -1;
-}
-
-static const struct aero_sim_model *loopback(void)
-{
-    return aero_sim_model_find("loopback");
-}
-
-static struct aero_sim_device *device(void)
-{
-    return scene.rig.devices[0].device;
+    return set_up(state);
 }
 
 /* The machine with a dump prepared, a quirk where there is a name, and the system's driver not started. */
@@ -286,7 +268,7 @@ static void test_dump_prepared_without_an_allocation_gives_everything_back(void 
     assert_int_equal(ReferenceDumpFree(&dump), STATUS_SUCCESS);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_dump, tear_down)
 
 int main(int argc, char **argv)
 {

@@ -12,39 +12,13 @@
 
 #include <cmocka.h>
 
+#include "reference_fixture.h"
 #include "reference_internal.h"
-#include "reference_scene.h"
 #include "test_program.h"
 
 #define DEVICE_STATUS 0x14u
 #define DOORBELL      0x1000u
 #define ISR           0x2000u
-
-#define ANY UINT64_MAX
-
-static struct reference_scene scene;
-
-static int set_up(void **state)
-{
-    *state = NULL;
-    memset(&scene, 0, sizeof scene);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    return reference_scene_close(&scene) == 0 ? 0 : -1;
-}
-
-static const struct aero_sim_model *loopback(void)
-{
-    return aero_sim_model_find("loopback");
-}
-
-static struct aero_sim_device *device(void)
-{
-    return scene.rig.devices[0].device;
-}
 
 static void open_with(const struct aero_sim_model *model, const char *quirk,
                       struct aero_sim_quirk_trigger trigger)

@@ -11,34 +11,8 @@
 
 #include <cmocka.h>
 
-#include "reference_scene.h"
+#include "reference_fixture.h"
 #include "test_program.h"
-
-#define ANY UINT64_MAX
-
-static struct reference_scene scene;
-
-static int set_up(void **state)
-{
-    *state = NULL;
-    memset(&scene, 0, sizeof scene);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    return reference_scene_close(&scene) == 0 ? 0 : -1;
-}
-
-static const struct aero_sim_model *loopback(void)
-{
-    return aero_sim_model_find("loopback");
-}
-
-static struct aero_sim_device *device(void)
-{
-    return scene.rig.devices[0].device;
-}
 
 static void test_reference_stop_cancels_what_isnt_completed_in_time(void **state)
 {
