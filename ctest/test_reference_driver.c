@@ -369,6 +369,7 @@ static void test_reference_add_and_kick_ring_once_for_several(void **state)
         assert_int_equal(ReferenceAdd(queue, &scene.requests[request].driver, &segment, 1, 0),
                          STATUS_SUCCESS);
     ReferenceKick(queue);
+    ReferenceKick(queue); /* nothing was added since */
     KeReleaseSpinLock(&queue->Lock, irql);
     assert_true(reference_scene_await(&scene, 5));
     assert_int_equal(nt_rig_counters(&scene.rig, 0).doorbells, doorbells + 1);

@@ -246,6 +246,27 @@ static void test_resume_with_fewer_features_fails(void **state)
     assert_true(reference_scene_works(&scene, 1));
 }
 
+/*
+ * The memory was made for another: a larger queue would be written to beyond its end. Which of the two has
+ * changed makes no difference, so it's the driver's.
+ */
+static void test_resume_with_a_queue_of_another_size_fails(void **state)
+{
+    const USHORT sizes[] = {32, 128};
+
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(reference_scene_open(&scene, &reference_scene_keeper));
+        assert_int_equal(ReferenceSuspend(&scene.driver), STATUS_SUCCESS);
+        scene.driver.Queues[0].Size = sizes[i];
+        assert_int_equal(ReferenceResume(&scene.driver), STATUS_IO_DEVICE_ERROR);
+        assert_string_equal(scene.driver.FailedIn, "AeroVirtioQueryQueue");
+        assert_int_equal(scene.driver.State, ReferenceFailed);
+        assert_int_equal(ReferenceStop(&scene.driver), STATUS_SUCCESS);
+        assert_true(reference_scene_holds_nothing(&scene));
+        assert_int_equal(reference_scene_close(&scene), 0);
+    }
+}
+
 static void test_suspend_without_a_confirmed_reset_keeps_all_until_resume(void **state)
 {
     const struct aero_sim_quirk_trigger second = {.after = 1, .times = 1, .value = ANY};
@@ -309,6 +330,56 @@ static void test_suspend_without_a_confirmed_reset_hands_all_back_when_the_devic
     assert_true(reference_scene_holds_nothing(&scene));
 }
 
+struct change {
+    NTSTATUS (*function)(REFERENCE_DEVICE *driver);
+    NTSTATUS status;
+    _Atomic uint32_t done;
+};
+
+static void change_state(void *context)
+{
+    struct change *change = context;
+
+    change->status = change->function(&scene.driver);
+    atomic_store(&change->done, 1);
+}
+
+/* Whoever changes the state waits for whoever does so already. */
+static void test_changes_of_state_wait_for_each_other(void **state)
+{
+    static struct change changes[] = {{.function = ReferenceRecover},
+                                      {.function = ReferenceSuspend},
+                                      {.function = ReferenceResume},
+                                      {.function = ReferenceSurpriseRemove},
+                                      {.function = ReferenceStop}};
+    struct nt_rig_options options = nt_rig_options_default();
+
+    options.cpus = 2;
+    assert_true(reference_scene_create(&scene, loopback(), &options));
+    assert_true(reference_scene_power_on(&scene));
+    assert_int_equal(reference_scene_start(&scene), STATUS_SUCCESS);
+    for (uint32_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        uint64_t end = sim_os_now_ns() + REFERENCE_SCENE_WAIT_MS * UINT64_C(1000000);
+        LARGE_INTEGER while_held = {.QuadPart = -20 * 10000};
+        ULONG generation = scene.driver.Generation;
+        struct nt_rig_cpu cpu;
+        bool unchanged;
+
+        changes[i].done = 0;
+        assert_true(ReferenceLockLife(&scene.driver));
+        assert_true(nt_rig_cpu_start(&cpu, &scene.rig, change_state, &changes[i]));
+        KeSetEvent(&cpu.request, IO_NO_INCREMENT, FALSE);
+        KeDelayExecutionThread(KernelMode, FALSE, &while_held);
+        unchanged = atomic_load(&changes[i].done) == 0 && scene.driver.Generation == generation;
+        ReferenceUnlockLife(&scene.driver);
+        while (atomic_load(&changes[i].done) == 0 && sim_os_now_ns() < end)
+            KeStallExecutionProcessor(1);
+        nt_rig_cpu_stop(&cpu);
+        assert_true(unchanged);
+        assert_int_equal(changes[i].status, STATUS_SUCCESS);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -325,9 +396,11 @@ int main(int argc, char **argv)
         TEST(pci_04_reference_driver_refuses_an_unknown_revision_after_sleep),
         TEST(test_resume_without_the_device_removes_it),
         TEST(test_resume_with_fewer_features_fails),
+        TEST(test_resume_with_a_queue_of_another_size_fails),
         TEST(test_suspend_without_a_confirmed_reset_keeps_all_until_resume),
         TEST(test_stop_of_a_suspended_device_that_owns_memory_touches_no_register),
         TEST(test_suspend_without_a_confirmed_reset_hands_all_back_when_the_device_was_swapped),
+        TEST(test_changes_of_state_wait_for_each_other),
     };
 
     test_program(argc, argv, tests);

@@ -253,6 +253,7 @@ static void test_recovery_is_asked_for_when_the_device_needs_a_reset(void **stat
     reference_scene_mood(KEEPER_FAILS);
     submit(0, 1);
     assert_true(await_wanted()); /* by its configuration interrupt: the clock stands still */
+    assert_int_equal(KeReadStateEvent(&scene.driver.Progress), 1); /* nobody waits in vain for the request */
     assert_true(scene.driver.ConfigChanges > 0);
     assert_int_equal(reference_scene_submit(&scene, 0, 1), STATUS_DEVICE_NOT_READY);
     reference_scene_mood(KEEPER_SERVES);
@@ -300,6 +301,19 @@ static void test_recovery_is_asked_for_when_a_ring_is_poisoned(void **state)
     assert_true(reference_scene_are_back(&scene, 3, 4, STATUS_IO_DEVICE_ERROR));
     assert_false(wanted()); /* the ring that recovery found poisoned once more is of the past */
     assert_true(reference_scene_works(&scene, 5));
+}
+
+/* A removal finds the ring poisoned once more; but there's nothing to recover, and who submits is told so. */
+static void test_removal_of_a_device_with_a_poisoned_ring_asks_for_nothing(void **state)
+{
+    open_with(loopback(), "used-id-out-of-range",
+              (struct aero_sim_quirk_trigger){.times = 1, .value = 0xFFFF});
+    submit(0, 1);
+    assert_true(await_wanted());
+    assert_int_equal(ReferenceSurpriseRemove(&scene.driver), STATUS_SUCCESS);
+    assert_false(wanted());
+    assert_int_equal(reference_scene_submit(&scene, 0, 1), STATUS_DEVICE_NOT_CONNECTED);
+    assert_true(reference_scene_are_back(&scene, 0, 1, STATUS_DEVICE_NOT_CONNECTED));
 }
 
 static void test_recovery_without_a_confirmed_reset_keeps_all(void **state)
@@ -586,6 +600,7 @@ int main(int argc, char **argv)
         TEST(test_recovery_is_asked_for_when_the_device_needs_a_reset),
         TEST(test_recovery_is_asked_for_when_only_the_status_says_so),
         TEST(test_recovery_is_asked_for_when_a_ring_is_poisoned),
+        TEST(test_removal_of_a_device_with_a_poisoned_ring_asks_for_nothing),
         TEST(test_recovery_without_a_confirmed_reset_keeps_all),
         TEST(test_recovery_without_a_confirmed_reset_frees_all_once_unplugged),
         TEST(test_recovery_of_a_device_that_doesnt_come_up_fails_and_may_be_tried_again),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The reference driver of examples/: how it stops, and what it does once it has. Each machine must end without
- * a breach and with nothing left behind.
+ * The reference driver of examples/: how it stops, and what it does once it has. Each machine must end
+ * without a breach and with nothing left behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>
