@@ -256,9 +256,11 @@ static void test_recovery_is_asked_for_when_the_device_needs_a_reset(void **stat
     assert_int_equal(KeReadStateEvent(&scene.driver.Progress), 1); /* nobody waits in vain for the request */
     assert_true(scene.driver.ConfigChanges > 0);
     assert_int_equal(reference_scene_submit(&scene, 0, 1), STATUS_DEVICE_NOT_READY);
-    reference_scene_mood(KEEPER_SERVES);
+    reference_scene_mood(
+        KEEPER_KEEPS); /* for the doorbell may not have been looked at: DRIVER_OK's bell was enough */
     assert_int_equal(ReferenceRecover(&scene.driver), STATUS_SUCCESS);
     assert_true(reference_scene_are_back(&scene, 0, 1, STATUS_IO_DEVICE_ERROR));
+    reference_scene_mood(KEEPER_SERVES);
     assert_true(reference_scene_works(&scene, 2));
 }
 

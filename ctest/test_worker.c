@@ -368,18 +368,25 @@ static void ntf_05_without_poll_mode_no_doorbell_means_no_service(void **state)
 {
     struct ring_driver_queue queue;
     struct target *target = open_with(&queue, &(struct target_options){.model = &small});
+    uint32_t rounds = 0;
+    bool served;
 
     add_one(&queue);
     ring_driver_kick(&queue);
-    assert_true(ring_driver_wait(&queue, NULL, NULL)); /* the bells of DRIVER_OK are through */
-    target_settle(target);
-    add_one(&queue);
-    ring_driver_kick(&queue);
     assert_true(ring_driver_wait(&queue, NULL, NULL));
-    add_one(&queue);
-    ring_driver_publish(&queue);
-    pauses(20000);
-    assert_false(ring_driver_used(&queue));
+    /*
+     * DRIVER_OK rang the bell as well, and what was published before the doorbell may have been served by that: then the
+     * doorbell's own ring is still to be taken, and brings service once more. After that there is none left.
+     */
+    do {
+        add_one(&queue);
+        ring_driver_publish(&queue);
+        pauses(20000);
+        served = ring_driver_used(&queue);
+        if (served)
+            assert_true(ring_driver_wait(&queue, NULL, NULL));
+    } while (served && ++rounds < 4);
+    assert_false(served);
     ring_driver_kick(&queue);
     assert_true(ring_driver_wait(&queue, NULL, NULL));
     close_with(target, &queue);
