@@ -29,7 +29,7 @@
 #include "../bench/src/host_linux.c"
 #endif
 
-#include "temp_file.h"
+#include "capture.h"
 #include "test_program.h"
 
 /* ---- A made-up run ---- */
@@ -323,25 +323,6 @@ static void test_timeline_places_out_of_order_make_no_negative_step(void **state
 
 static char text[262144];
 
-static void capture(void (*write)(FILE *stream))
-{
-    char path[TEMP_FILE_PATH_MAX];
-    FILE *stream;
-    size_t length;
-
-    temp_file_path(path, "bench-plots");
-    stream = fopen(path, "wb+");
-    assert_non_null(stream);
-    write(stream);
-    assert_int_equal(ferror(stream), 0);
-    rewind(stream);
-    length = fread(text, 1, sizeof text - 1, stream);
-    text[length] = '\0';
-    assert_true(length < sizeof text - 1);
-    fclose(stream);
-    assert_true(temp_file_remove(path));
-}
-
 static void write_awkward_text(FILE *stream)
 {
     report_write_text(stream, "a<b>&\"c\" \x01\xFF");
@@ -349,7 +330,7 @@ static void write_awkward_text(FILE *stream)
 
 static void test_text_is_escaped(void **state)
 {
-    capture(write_awkward_text);
+    capture(write_awkward_text, text, sizeof text);
     assert_string_equal(text, "a&lt;b&gt;&amp;&quot;c&quot; ??");
 }
 
@@ -367,7 +348,7 @@ static void test_svg_becomes_a_part_of_the_page(void **state)
           "by</desc>"
           "<g id=\"canvas\"><path id='gpPt0'/><use xlink:href='#gpPt0' color='rgb( 42, 120, 214)'/>"
           "<text font-family=\"sans\" fill=\"rgb(0,0,0)\">x</text><title>ring/poll</title></g></svg>";
-    capture(write_svg);
+    capture(write_svg, text, sizeof text);
     assert_true(svg_written);
     assert_string_equal(text,
                         "<svg role=\"img\" aria-label=\"a &quot;b&quot;\" \n viewBox=\"0 0 9 9\">\n\n"
@@ -378,10 +359,10 @@ static void test_svg_becomes_a_part_of_the_page(void **state)
 static void test_svg_that_is_none_is_refused(void **state)
 {
     svg = "gnuplot: out of memory";
-    capture(write_svg);
+    capture(write_svg, text, sizeof text);
     assert_false(svg_written);
     svg = "<svg><g>"; /* cut off */
-    capture(write_svg);
+    capture(write_svg, text, sizeof text);
     assert_false(svg_written);
     assert_string_equal(text, "");
 }
@@ -401,20 +382,20 @@ static void test_script_quotes_its_path_and_has_each_series(void **state)
     set_timeline();
     plots_choose(&source, &plots);
     scripted = plot_titled("the size of the ring");
-    capture(write_script);
+    capture(write_script, text, sizeof text);
     assert_non_null(strstr(text, "set output '/tmp/it''s here.svg'\n"));
     assert_non_null(strstr(text, "$data0 << EOD\n4 12\n256 20\nEOD\n"));
     assert_non_null(strstr(text, "title 'ring/poll/N'"));
     assert_null(strstr(text, "bare-ring")); /* it isn't in this run */
 
     scripted = &plots.all[0];
-    capture(write_script);
+    capture(write_script, text, sizeof text);
     assert_non_null(strstr(text, "title 'limit/wake'"));
     assert_non_null(strstr(text, "0.00018 ")); /* the greatest of its samples, in seconds */
 
     scripted = &plots.all[plots.count - 1];
     assert_int_equal(scripted->kind, PLOT_TIMELINE);
-    capture(write_script);
+    capture(write_script, text, sizeof text);
     assert_non_null(strstr(text, "'Event set, waiter awake' 11"));
     assert_non_null(strstr(text, "\n110 11 110 120\n"));
 }
@@ -462,7 +443,7 @@ static void test_page_sets_rows_against_their_limits(void **state)
     add("blk/read/65536", 9000, 0.1);
     rows[8].with.bytes = 65536;
     plots_choose(&source, &plots);
-    capture(write_page);
+    capture(write_page, text, sizeof text);
     assert_non_null(strstr(text, "<th>p50 /<br/>line</th><th>p50 /<br/>two-lines</th><th>p50 /<br/>wake</th>"
                                  "<th>p50 /<br/>pread</th></tr>")); /* no bare-ring: it didn't run */
     assert_string_equal(ratios_of("roundtrip/poll"), "<td>2.50</td><td>1.25</td><td></td><td></td>");
@@ -479,7 +460,7 @@ static void test_page_gives_no_ratio_to_a_limit_that_failed(void **state)
     fail_row(add("limit/wake", 60000, 0), "no second <thread>");
     add("roundtrip/kick-isr-sleep", 30000, 0);
     plots_choose(&source, &plots);
-    capture(write_page);
+    capture(write_page, text, sizeof text);
     assert_null(strstr(text, "<br/>wake"));
     assert_string_equal(ratios_of("roundtrip/kick-isr-sleep"), "");
     assert_non_null(strstr(text, "failed: no second &lt;thread&gt;"));
@@ -495,7 +476,7 @@ static void test_page_has_each_section_and_says_what_is_missing(void **state)
     source.argc = 3;
     source.argv = arguments;
     plots_choose(&source, &plots);
-    capture(write_page);
+    capture(write_page, text, sizeof text);
     assert_non_null(strstr(text, "<h2 id=\"table\">"));
     assert_non_null(strstr(text, "<h2 id=\"latency\">"));
     assert_non_null(strstr(text, "no row with latencies"));

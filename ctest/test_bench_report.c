@@ -23,6 +23,7 @@
 #include "../bench/src/host_linux.c"
 #endif
 
+#include "capture.h"
 #include "temp_file.h"
 #include "test_program.h"
 
@@ -84,25 +85,6 @@ static void test_table_ratios_are_exact_where_they_are_whole(void **state)
 /* ---- JSON ---- */
 
 static char text[65536];
-
-/* What write wrote to a stream, as a string. */
-static void capture(void (*write)(FILE *stream))
-{
-    char path[TEMP_FILE_PATH_MAX];
-    FILE *stream;
-    size_t length;
-
-    temp_file_path(path, "bench-report");
-    stream = fopen(path, "wb+");
-    assert_non_null(stream);
-    write(stream);
-    assert_int_equal(ferror(stream), 0);
-    rewind(stream);
-    length = fread(text, 1, sizeof text - 1, stream);
-    text[length] = '\0';
-    fclose(stream);
-    assert_true(temp_file_remove(path));
-}
 
 static const char *skip_value(const char *at);
 
@@ -185,7 +167,7 @@ static void write_awkward_string(FILE *stream)
 
 static void test_json_strings_are_escaped(void **state)
 {
-    capture(write_awkward_string);
+    capture(write_awkward_string, text, sizeof text);
     assert_string_equal(text, "\"a\\\"b\\\\c\\u000ad\\u0001z\"");
 }
 
@@ -228,7 +210,7 @@ static void set_results(uint32_t repetitions)
 static void test_json_of_one_repetition_has_iterations_alone(void **state)
 {
     set_results(1);
-    capture(write_results);
+    capture(write_results, text, sizeof text);
     assert_json();
     assert_int_equal(occurrences("\"run_type\": \"iteration\""), 2);
     assert_int_equal(occurrences("\"run_type\": \"aggregate\""), 0);
@@ -243,7 +225,7 @@ static void test_json_of_one_repetition_has_iterations_alone(void **state)
 static void test_json_of_several_repetitions_adds_aggregates(void **state)
 {
     set_results(3);
-    capture(write_results);
+    capture(write_results, text, sizeof text);
     assert_json();
     assert_int_equal(occurrences("\"run_type\": \"iteration\""), 6);
     assert_int_equal(occurrences("\"run_type\": \"aggregate\""), 6);
@@ -261,7 +243,7 @@ static void test_json_of_a_failed_row_says_so_and_why(void **state)
     set_results(1);
     results[1].count = 0;
     snprintf(results[1].failure, sizeof results[1].failure, "no \"interrupt\"");
-    capture(write_results);
+    capture(write_results, text, sizeof text);
     assert_json();
     assert_int_equal(occurrences("\"error_occurred\": true"), 1);
     assert_int_equal(occurrences("\"error_message\": \"no \\\"interrupt\\\"\""), 1);
