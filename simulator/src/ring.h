@@ -114,13 +114,24 @@ static inline bool sim_ring_take(struct sim_ring *ring)
     return true;
 }
 
+/*
+ * A store takes the line out of the driver's cache, and the driver has to fetch it again. So what stands there already is
+ * left alone: where buffers go round in order, each element says what it said a lap ago. What is read decides this and
+ * nothing more.
+ */
+static inline void sim_ring_settle(uint32_t *word, uint32_t value)
+{
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
+        __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
 /* The step "write an element". */
 static inline void sim_ring_put(struct sim_ring *ring, uint32_t id, uint32_t length)
 {
     struct sim_used_element *element = &ring->used->ring[ring->used_next & ring->mask];
 
-    __atomic_store_n(&element->id, id, __ATOMIC_RELAXED);
-    __atomic_store_n(&element->len, length, __ATOMIC_RELAXED);
+    sim_ring_settle(&element->id, id);
+    sim_ring_settle(&element->len, length);
     ring->used_next++;
 }
 

@@ -199,12 +199,24 @@ static __inline void RingGiveChain(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, UL
     }
 }
 
+/*
+ * A store takes the line out of the device's cache, and the device has to fetch it again. So what stands there
+ * already is left alone: buffers that go round and round find their descriptors as they left them. What is read
+ * decides this and nothing more: a device that scribbles there gains what it would by scribbling later.
+ */
+static __inline void RingSettle(ULONGLONG *Word, ULONGLONG Value)
+{
+    if (AERO_VIRTIO_SHARED_READ64(Word) != Value)
+    {
+        AERO_VIRTIO_SHARED_WRITE64(Word, Value);
+    }
+}
+
 static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLONG Address, ULONG Length,
                                          ULONG Flags, ULONG Next)
 {
-    AERO_VIRTIO_SHARED_WRITE64(&Table[2u * Index], Address);
-    AERO_VIRTIO_SHARED_WRITE64(&Table[2u * Index + 1u],
-                               Length | ((ULONGLONG)Flags << 32) | ((ULONGLONG)Next << 48));
+    RingSettle(&Table[2u * Index], Address);
+    RingSettle(&Table[2u * Index + 1u], Length | ((ULONGLONG)Flags << 32) | ((ULONGLONG)Next << 48));
 }
 
 /* ---- Adding -------------------------------------------------------------------------------------------- */
