@@ -366,14 +366,11 @@ static void com_20_looping_chain_ends_in_needs_reset_and_heals(void **state)
 {
     assert_true(nt_scene_open(&scene, loopback(), 1, 0));
     add_unpublished();
-    /*
-     * Descriptors 0 and 1 are free again; 2 and 3 are the chain: NEXT and its index into the last word of
-     * both.
-     */
-    memcpy((uint8_t *)descriptor(3) + 12,
-           &(uint32_t){0x0002u << 16 | AERO_VIRTIO_DESC_NEXT | AERO_VIRTIO_DESC_WRITE}, 4);
-    memcpy((uint8_t *)descriptor(2) + 12,
-           &(uint32_t){0x0003u << 16 | AERO_VIRTIO_DESC_NEXT | AERO_VIRTIO_DESC_WRITE}, 4);
+    /* Descriptors 0 and 1, recycled, are the chain: NEXT and its index into the last word of both. */
+    memcpy((uint8_t *)descriptor(1) + 12,
+           &(uint32_t){0x0000u << 16 | AERO_VIRTIO_DESC_NEXT | AERO_VIRTIO_DESC_WRITE}, 4);
+    memcpy((uint8_t *)descriptor(0) + 12,
+           &(uint32_t){0x0001u << 16 | AERO_VIRTIO_DESC_NEXT | AERO_VIRTIO_DESC_WRITE}, 4);
     expect_needs_reset_and_healing("RNG-8");
 }
 
@@ -381,7 +378,7 @@ static void com_20_buffer_outside_memory_ends_in_needs_reset_and_heals(void **st
 {
     assert_true(nt_scene_open(&scene, loopback(), 1, 8));
     add_unpublished();
-    memcpy(descriptor(1), &(uint64_t){UINT64_C(0xDEAD00000000)}, 8); /* its indirect table */
+    memcpy(descriptor(0), &(uint64_t){UINT64_C(0xDEAD00000000)}, 8); /* its indirect table */
     expect_needs_reset_and_healing("DMA-2");
 }
 

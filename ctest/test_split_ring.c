@@ -333,6 +333,63 @@ static void ntf_5_each_publish_that_moved_the_index_asks_for_one_kick(void **sta
     assert_false(AeroVirtioSplitRingNeedsKick(&player.ring));
 }
 
+/* ---- Descriptors ---- */
+
+static void test_recycled_descriptors_are_taken_before_fresh_ones(void **state)
+{
+    for (uintptr_t i = 0; i < 9; i++) { /* one in flight: always the same */
+        player_send(&player, i);
+        assert_int_equal(player_take(&player), 0);
+        player_put(&player, 0, 0);
+        player_publish(&player);
+        player_expect(&player, i, 0);
+        player_expect_free(&player, 4, 0);
+    }
+    player_send(&player, 10);
+    player_send(&player, 11);
+    player_expect_free(&player, 2, 2);
+    assert_int_equal(player_take(&player), 0);
+    assert_int_equal(player_take(&player), 1);
+    player_put(&player, 1, 0);
+    player_put(&player, 0, 0);
+    player_publish(&player);
+    player_expect(&player, 11, 0);
+    player_expect(&player, 10, 0);
+    player_send(&player, 12); /* 1 came back first */
+    assert_int_equal(player_take(&player), 1);
+    player_send(&player, 13);
+    assert_int_equal(player_take(&player), 0);
+    player_send(&player, 14);
+    assert_int_equal(player_take(&player), 2);
+}
+
+/* A descriptor that says already what it should isn't written; one that a device spoiled is, whatever it says. */
+static void test_add_mends_each_word_that_a_device_wrote_in_a_free_descriptor(void **state)
+{
+    ULONGLONG *words = (ULONGLONG *)(void *)(player.shared + player.layout.DescOffset);
+    const ULONGLONG spoiled[][2] = {{0x11001, 13},
+                                    {0x11000, 14},
+                                    {0x11000, (ULONGLONG)13 | (ULONGLONG)AERO_VIRTIO_DESC_NEXT << 32},
+                                    {0x11000, (ULONGLONG)13 | (ULONGLONG)3 << 48},
+                                    {~(ULONGLONG)0, ~(ULONGLONG)0},
+                                    {0x11000, 13}};
+
+    for (size_t i = 0; i < sizeof spoiled / sizeof spoiled[0]; i++) {
+        struct player_desc desc;
+
+        AERO_VIRTIO_SHARED_WRITE64(&words[0], spoiled[i][0]);
+        AERO_VIRTIO_SHARED_WRITE64(&words[1], spoiled[i][1]);
+        assert_int_equal(player_add(&player, 13, false, 1), STATUS_SUCCESS);
+        AeroVirtioSplitRingPublish(&player.ring);
+        assert_int_equal(player_take(&player), 0);
+        desc = player_desc(&player, 0);
+        assert_true(desc.addr == 0x11000 && desc.len == 13 && desc.flags == 0 && desc.next == 0);
+        player_put(&player, 0, 0);
+        player_publish(&player);
+        player_expect(&player, 1, 0);
+    }
+}
+
 /* ---- Indirect ---- */
 
 static void rng_6_chain_that_fits_goes_into_the_heads_own_table(void **state)
@@ -536,6 +593,10 @@ int main(int argc, char **argv)
                                         open_4, close_queue),
         cmocka_unit_test_setup_teardown(ntf_5_each_publish_that_moved_the_index_asks_for_one_kick, open_4,
                                         close_queue),
+        cmocka_unit_test_setup_teardown(test_recycled_descriptors_are_taken_before_fresh_ones, open_4,
+                                        close_queue),
+        cmocka_unit_test_setup_teardown(test_add_mends_each_word_that_a_device_wrote_in_a_free_descriptor,
+                                        open_4, close_queue),
         cmocka_unit_test_setup_teardown(rng_6_chain_that_fits_goes_into_the_heads_own_table, open_8_indirect,
                                         close_queue),
         cmocka_unit_test_setup_teardown(rng_7_single_and_too_long_chains_stay_direct, open_8_indirect,

@@ -98,7 +98,8 @@ typedef struct _AERO_VIRTIO_SPLIT_RING
     ULONG FreeFirst;         /* where in FreeQueue the next free descriptor stands, before masking */
     USHORT NextAvail;        /* avail index of the next chain */
     USHORT PublishedAvail;   /* avail.idx as the device can see it */
-    ULONG FreeLast;          /* where in FreeQueue the next one freed goes: FreeCount is the difference */
+    ULONG FreeLast;          /* where in FreeQueue the next one freed goes */
+    ULONG NeverUsed;         /* the first descriptor that was never taken: those behind it weren't either */
     USHORT NextUsed;         /* used index of the next completion */
     USHORT SeenUsed;         /* used.idx as last read and checked */
     ULONG TakeBackNext;      /* the next descriptor that TakeBack looks at */
@@ -109,7 +110,7 @@ typedef struct _AERO_VIRTIO_SPLIT_RING
     ULONGLONG *Indirect;     /* shared: tables, two a descriptor */
     ULONGLONG IndirectPa;
     AERO_VIRTIO_RING_SHADOW *Shadow; /* the rest is the driver's own memory, QueueSize of each */
-    USHORT *FreeQueue;               /* free descriptors, in the order in which they became free */
+    USHORT *FreeQueue;               /* descriptors that became free, in that order */
     USHORT *AvailHeads;              /* avail.ring as last written */
     USHORT *Links;                   /* the next descriptor of a chain */
 } AERO_VIRTIO_SPLIT_RING;

@@ -41,6 +41,9 @@
 #define STATE_POSITION(State)       ((USHORT)((State) >> 32))
 #define STATE_COUNT(State)          ((ULONG)((State) >> 48))
 
+/* A head in flight: its count is neither 0, as where nothing is in flight, nor 0xFFFF, as within a chain. */
+#define STATE_IS_HEAD(State) (((STATE_COUNT(State) + 1u) & 0xFFFEu) != 0)
+
 typedef struct _RING_CHAIN
 {
     const AERO_VIRTIO_SEGMENT *Segments;
@@ -112,7 +115,6 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
 {
     AERO_VIRTIO_SPLIT_RING_LAYOUT Layout;
     UCHAR *Shared;
-    USHORT Index;
 
     if (Ring == NULL)
     {
@@ -147,11 +149,6 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
     Ring->FreeQueue = (USHORT *)(void *)(Ring->Shadow + QueueSize);
     Ring->AvailHeads = Ring->FreeQueue + QueueSize;
     Ring->Links = Ring->AvailHeads + QueueSize;
-    for (Index = 0; Index < QueueSize; Index++)
-    {
-        Ring->FreeQueue[Index] = Index;
-    }
-    Ring->FreeLast = QueueSize;
     Ring->QueueSize = QueueSize;
     Ring->IndexMask = QueueSize - 1u;
     Ring->IndirectEntries = IndirectEntries;
@@ -162,21 +159,23 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
 /* ---- Descriptors: first in, first out ------------------------------------------------------------------ */
 /*
  * Recycled in order, descriptors are used one after another: four of them travel to the device in one cache
- * line, and are not written again before the others have had their turn.
+ * line, and are not written again before the others have had their turn. One that was never used is taken
+ * only where none is recycled, so that a long ring with little in flight touches little memory.
  */
 
 static __inline ULONG RingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
 {
-    return Ring->FreeLast - Ring->FreeFirst;
+    return Ring->FreeLast - Ring->FreeFirst + (Ring->QueueSize - Ring->NeverUsed);
 }
 
+/* The caller has seen that one is free. */
 static __inline USHORT RingTakeDescriptor(AERO_VIRTIO_SPLIT_RING *Ring)
 {
-    USHORT Descriptor;
-
-    Descriptor = Ring->FreeQueue[Ring->FreeFirst & Ring->IndexMask];
-    Ring->FreeFirst++;
-    return Descriptor;
+    if (Ring->FreeFirst == Ring->FreeLast)
+    {
+        return (USHORT)Ring->NeverUsed++;
+    }
+    return Ring->FreeQueue[Ring->FreeFirst++ & Ring->IndexMask];
 }
 
 static __inline void RingGiveDescriptor(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Descriptor)
@@ -186,12 +185,14 @@ static __inline void RingGiveDescriptor(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Des
     Ring->FreeLast++;
 }
 
-/* Frees a chain by the driver's own links, whatever the device made of the descriptors (quirk 32). */
-static __inline void RingGiveChain(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count)
+/*
+ * Frees what follows a chain's head by the driver's own links, whatever the device made of the descriptors
+ * (quirk 32).
+ */
+static void RingGiveRest(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count)
 {
     USHORT Descriptor;
 
-    RingGiveDescriptor(Ring, Head);
     for (Descriptor = Head; Count > 1u; Count--)
     {
         Descriptor = Ring->Links[Descriptor];
@@ -364,8 +365,10 @@ static void RingAddDirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain,
     RingMakeAvailable(Ring, Head, Chain->Count, Chain->WritableBytes, Cookie);
 }
 
-static NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_SEGMENT *Segments,
-                             USHORT ReadableCount, USHORT WritableCount, void *Cookie)
+/* Out of line, like RingDoubt, so that the common case saves no registers for it. */
+static DECLSPEC_NOINLINE NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring,
+                                               const AERO_VIRTIO_SEGMENT *Segments, USHORT ReadableCount,
+                                               USHORT WritableCount, void *Cookie)
 {
     RING_CHAIN Chain;
     NTSTATUS Status;
@@ -411,13 +414,13 @@ NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_
     {
         return RingRefusal(Ring);
     }
-    if ((ULONG)ReadableCount + WritableCount != 1u)
-    {
-        return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
-    }
-    /* One segment, the common case: the same in short. What can't be added is refused by the long way. */
+    /*
+     * One segment and a recycled descriptor, the common case: the same in short. What can't be added is refused
+     * by the long way.
+     */
     Length = Segments->Length;
-    if (Length == 0 || RingSegmentWraps(Segments) || Ring->FreeFirst == Ring->FreeLast)
+    if ((ULONG)ReadableCount + WritableCount != 1u || Ring->FreeFirst == Ring->FreeLast || Length == 0 ||
+        RingSegmentWraps(Segments))
     {
         return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
     }
@@ -492,69 +495,99 @@ static BOOLEAN RingIsUnpublished(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Head,
                      Ring->AvailHeads[Position & Ring->IndexMask] == Head);
 }
 
-/* Why a used element can't be true, or AeroVirtioRingNotPoisoned. State is that of its id. */
-static __inline AERO_VIRTIO_RING_POISON RingJudge(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Id,
-                                                  ULONGLONG State, ULONG Length)
+/* Why a used element can't be true, or AeroVirtioRingNotPoisoned. Id is in range, and State is its. */
+static AERO_VIRTIO_RING_POISON RingJudge(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Id, ULONGLONG State,
+                                         ULONG Length)
 {
     if (State == STATE_MID_CHAIN)
     {
         return AeroVirtioRingUsedIdMidChain;
     }
-    if (State == STATE_NOT_IN_FLIGHT ||
-        (Ring->NextAvail != Ring->PublishedAvail && RingIsUnpublished(Ring, Id, STATE_POSITION(State))))
+    if (State == STATE_NOT_IN_FLIGHT || RingIsUnpublished(Ring, Id, STATE_POSITION(State)))
     {
         return AeroVirtioRingUsedIdNotInFlight;
     }
     return Length > STATE_WRITABLE_BYTES(State) ? AeroVirtioRingUsedLengthTooLong : AeroVirtioRingNotPoisoned;
 }
 
-static ULONG RingPoisonValue(AERO_VIRTIO_RING_POISON Reason, ULONGLONG Element)
+/* The element can't be true, and the ring is poisoned; or it can after all, and STATUS_SUCCESS says so. */
+static DECLSPEC_NOINLINE NTSTATUS RingDoubt(AERO_VIRTIO_SPLIT_RING *Ring, ULONGLONG Element)
 {
-    return (ULONG)(Reason == AeroVirtioRingUsedLengthTooLong ? Element >> 32 : Element);
+    AERO_VIRTIO_RING_POISON Reason;
+    ULONG Id;
+    ULONG Length;
+
+    Id = (ULONG)Element;
+    Length = (ULONG)(Element >> 32);
+    if (Id > Ring->IndexMask)
+    {
+        return RingPoison(Ring, AeroVirtioRingUsedIdOutOfRange, Id);
+    }
+    Reason = RingJudge(Ring, Id, Ring->Shadow[Id].State, Length);
+    if (Reason == AeroVirtioRingNotPoisoned)
+    {
+        return STATUS_SUCCESS;
+    }
+    return RingPoison(Ring, Reason, Reason == AeroVirtioRingUsedLengthTooLong ? Length : Id);
 }
 
 /*
  * Hands out Max completions at most, of those that used.idx already told of (RNG-11). Each value is read
- * once, checked, then used from the local.
+ * once, checked, then used from the local. An element in doubt is looked at more closely, out of the way; all
+ * are while something is added and not published.
  */
 static ULONG RingReapSeen(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions, ULONG Max,
                           NTSTATUS *StatusOut)
 {
+    const ULONGLONG *Elements;
     AERO_VIRTIO_RING_SHADOW *Shadow;
-    AERO_VIRTIO_RING_POISON Reason;
+    AERO_VIRTIO_RING_SHADOW *Head;
+    USHORT *FreeQueue;
     ULONGLONG Element;
     ULONGLONG State;
     ULONG Mask;
+    ULONG NextUsed;
+    ULONG FreeLast;
     ULONG Count;
     ULONG Id;
-    USHORT NextUsed;
+    BOOLEAN AllPublished;
 
+    Elements = Ring->UsedElements;
     Shadow = Ring->Shadow;
+    FreeQueue = Ring->FreeQueue;
     Mask = Ring->IndexMask;
     NextUsed = Ring->NextUsed;
-    Reason = AeroVirtioRingNotPoisoned;
+    FreeLast = Ring->FreeLast;
+    AllPublished = (BOOLEAN)(Ring->NextAvail == Ring->PublishedAvail);
     for (Count = 0; Count < Max; Count++)
     {
-        Element = AERO_VIRTIO_SHARED_READ64(&Ring->UsedElements[NextUsed & Mask]);
+        Element = AERO_VIRTIO_SHARED_READ64(&Elements[(NextUsed + Count) & Mask]);
         Id = (ULONG)Element;
-        if (Id > Mask)
+        Head = &Shadow[Id & Mask];
+        State = Head->State;
+        if (Id > Mask || !STATE_IS_HEAD(State) || (Element >> 32) > STATE_WRITABLE_BYTES(State) ||
+            !AllPublished)
         {
-            *StatusOut = RingPoison(Ring, AeroVirtioRingUsedIdOutOfRange, Id);
-            break;
+            *StatusOut = RingDoubt(Ring, Element);
+            if (*StatusOut != STATUS_SUCCESS)
+            {
+                break;
+            }
         }
-        State = Shadow[Id].State;
-        Reason = RingJudge(Ring, Id, State, (ULONG)(Element >> 32));
-        if (Reason != AeroVirtioRingNotPoisoned)
-        {
-            *StatusOut = RingPoison(Ring, Reason, RingPoisonValue(Reason, Element));
-            break;
-        }
-        Completions[Count].Cookie = Shadow[Id].Cookie;
+        Completions[Count].Cookie = Head->Cookie;
         Completions[Count].Length = (ULONG)(Element >> 32);
-        RingGiveChain(Ring, (USHORT)Id, STATE_COUNT(State));
-        NextUsed++;
+        Head->State = STATE_NOT_IN_FLIGHT;
+        FreeQueue[FreeLast & Mask] = (USHORT)Id;
+        FreeLast++;
+        if (STATE_COUNT(State) > 1u)
+        {
+            Ring->FreeLast = FreeLast;
+            RingGiveRest(Ring, (USHORT)Id, STATE_COUNT(State));
+            FreeLast = Ring->FreeLast;
+        }
     }
-    Ring->NextUsed = NextUsed;
+    Ring->FreeLast = FreeLast;
+    Ring->NextUsed = (USHORT)(NextUsed + Count);
     return Count;
 }
 
@@ -680,7 +713,8 @@ BOOLEAN AeroVirtioSplitRingTakeBack(AERO_VIRTIO_SPLIT_RING *Ring, void **CookieO
         if (State != STATE_NOT_IN_FLIGHT && State != STATE_MID_CHAIN)
         {
             *CookieOut = Ring->Shadow[Head].Cookie;
-            RingGiveChain(Ring, (USHORT)Head, STATE_COUNT(State));
+            RingGiveDescriptor(Ring, (USHORT)Head);
+            RingGiveRest(Ring, (USHORT)Head, STATE_COUNT(State));
             Ring->NextUsed++; /* keeps the count of what is in flight; the index itself has had its day */
             return TRUE;
         }

@@ -42,6 +42,7 @@ extern "C" {
 
 #define FORCEINLINE static __inline__ __attribute__((__always_inline__, __unused__))
 
+#define DECLSPEC_NOINLINE                       __attribute__((__noinline__))
 #define DECLSPEC_ALIGN(Bytes)                   __attribute__((__aligned__(Bytes)))
 #define UNREFERENCED_PARAMETER(Parameter)       ((void)(Parameter))
 #define FIELD_OFFSET(Type, Field)               ((LONG)offsetof(Type, Field))
