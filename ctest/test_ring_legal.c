@@ -244,6 +244,22 @@ static void rng_01_device_writes_elements_and_index_and_nothing_else(void **stat
     close_with(target, &queue);
 }
 
+/* A used element that says already what it should isn't written; any other is, whichever word of it is wrong. */
+static void rng_01_used_elements_are_right_whatever_stood_there(void **state)
+{
+    struct ring_driver_queue queue;
+    struct target *target = open_with(&queue, 4);
+    const uint32_t stood[][2] = {{1, 2}, {1, 3}, {0, 2}, {UINT32_MAX, UINT32_MAX}, {1, 0}, {1, 1u << 31 | 2}};
+
+    target_desc(&queue, 1, BUFFER, 2, NEXT, 2);
+    target_desc(&queue, 2, BUFFER + 0x1000, 2, WRITE, 0);
+    for (size_t i = 0; i < sizeof stood / sizeof stood[0]; i++) {
+        memcpy(&queue.used[2 + 4 * (queue.avail_idx & 3)], stood[i], 8);
+        expect_used(target, &queue, 1, 2);
+    }
+    close_with(target, &queue);
+}
+
 static void rng_02_queue_of_32768_uses_its_last_entry(void **state)
 {
     struct ring_driver_queue queue;
@@ -322,6 +338,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rng_08_avail_idx_ahead_by_the_whole_queue_is_served),
         cmocka_unit_test(rng_08_one_head_offered_again_before_it_is_used_is_served_twice),
         cmocka_unit_test(rng_01_device_writes_elements_and_index_and_nothing_else),
+        cmocka_unit_test(rng_01_used_elements_are_right_whatever_stood_there),
         cmocka_unit_test(rng_02_queue_of_32768_uses_its_last_entry),
         cmocka_unit_test(rng_01_indices_of_a_queue_of_1_run_round),
         cmocka_unit_test(rng_01_indices_of_a_queue_of_2_run_round),

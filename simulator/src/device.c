@@ -256,20 +256,48 @@ static enum aero_sim_status open_model(struct aero_sim_device *device)
 
 static void free_run_time(struct aero_sim_device *device)
 {
-    for (uint32_t i = 0; i < device->queue_count; i++)
-        sim_ring_free(&device->queues[i].ring);
+    for (uint32_t i = 0; i < device->queue_count; i++) {
+        if (device->queues[i].ring.room != device->room)
+            sim_room_destroy(device->queues[i].ring.room);
+        device->queues[i].ring.room = NULL;
+    }
+    sim_room_destroy(device->room);
+    device->room = NULL;
     sim_trace_destroy(device->trace);
     device->trace = NULL;
 }
 
+/* One room for all queues whose chains are served at once; one for each queue whose chains wait. */
+static bool allocate_rooms(struct aero_sim_device *device)
+{
+    uint32_t largest = 0;
+
+    for (uint32_t i = 0; i < device->queue_count; i++) {
+        struct sim_queue *queue = &device->queues[i];
+        uint32_t size = atomic_load_explicit(&queue->registers[SIM_REG_QUEUE_SIZE], memory_order_relaxed);
+
+        if (queue->serve) {
+            largest = size > largest ? size : largest;
+        } else {
+            queue->ring.room = sim_room_create(size);
+            if (!queue->ring.room)
+                return false;
+        }
+    }
+    if (!largest)
+        return true;
+    device->room = sim_room_create(largest);
+    for (uint32_t i = 0; i < device->queue_count; i++) {
+        if (device->queues[i].serve)
+            device->queues[i].ring.room = device->room;
+    }
+    return device->room;
+}
+
 static bool allocate_run_time(struct aero_sim_device *device)
 {
-    for (uint32_t i = 0; i < device->queue_count; i++) {
-        uint32_t size = atomic_load_explicit(&device->queues[i].registers[SIM_REG_QUEUE_SIZE], memory_order_relaxed);
-
-        if (!sim_ring_allocate(&device->queues[i].ring, (uint16_t)size))
-            return false;
-    }
+    if (!allocate_rooms(device))
+        return false;
     if (device->trace_events)
         device->trace = sim_trace_create(device->trace_events);
     return !device->trace_events || device->trace;

@@ -89,6 +89,7 @@ struct aero_sim_device {
     struct aero_sim_memory *memory;
     struct aero_sim_worker *worker;
     struct sim_queue *queues;
+    struct sim_room *room; /* of all queues with serve */
     uint32_t queue_count;
     _Atomic uint32_t *bells; /* one bit a queue and one for events; in the worker, or own_bells (service.c) */
     uint64_t features_offered;
@@ -140,8 +141,6 @@ static inline uint32_t sim_device_status(const struct aero_sim_device *device)
 {
     return atomic_load_explicit(&device->registers[SIM_REG_DEVICE_STATUS], memory_order_acquire);
 }
-
-#define SIM_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #define SIM_COMMON_BYTES 0x38u /* of registers in the common region (COM-1); the rest of it is undefined */
 

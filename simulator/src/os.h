@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SIM_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
 #define SIM_LINE_BYTES 64 /* a cache line; what two threads write must not share one by accident */
 
 /* ---- Threads ---- */

@@ -9,18 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool sim_ring_allocate(struct sim_ring *ring, uint16_t size)
+struct sim_room *sim_room_create(uint32_t size)
 {
     /* Twice the queue: room for buffers that cross from one region to the next, and are split there. */
-    ring->segment_max = 2u * size + AERO_SIM_REGIONS_MAX;
-    ring->chain.segments = calloc(ring->segment_max, sizeof *ring->chain.segments);
-    return ring->chain.segments != NULL;
+    uint32_t segment_max = 2 * size + AERO_SIM_REGIONS_MAX;
+    struct sim_room *room = calloc(1, sizeof *room + segment_max * sizeof room->segments[0]);
+
+    if (room) {
+        room->segment_max = segment_max;
+        room->chain.segments = room->segments;
+    }
+    return room;
 }
 
-void sim_ring_free(struct sim_ring *ring)
+void sim_room_destroy(struct sim_room *room)
 {
-    free(ring->chain.segments);
-    ring->chain.segments = NULL;
+    free(room);
 }
 
 static bool fault(struct sim_ring *ring, const char *clause, const char *what, uint32_t index, uint64_t value)
@@ -33,12 +37,10 @@ static bool fault(struct sim_ring *ring, const char *clause, const char *what, u
 bool sim_ring_set_up(struct sim_ring *ring, const struct aero_sim_memory *memory, uint16_t size, uint64_t desc,
                      uint64_t avail, uint64_t used, bool indirect)
 {
-    struct aero_sim_segment *segments = ring->chain.segments;
-    uint32_t segment_max = ring->segment_max;
+    struct sim_room *room = ring->room;
 
     memset(ring, 0, sizeof *ring);
-    ring->chain.segments = segments;
-    ring->segment_max = segment_max;
+    ring->room = room;
     ring->memory = memory;
     ring->mask = (uint16_t)(size - 1);
     ring->indirect = indirect;
@@ -74,95 +76,115 @@ bool sim_ring_see(struct sim_ring *ring)
     return waiting != 0;
 }
 
-/* One read of each field: a driver that rewrites a descriptor under our eyes gets one or the other, never a mixture of
- * what was checked and what is used. The acquire of avail.idx (P1) orders these loads behind it. */
-static struct sim_desc read_desc(const struct sim_desc *desc)
+/* A chain as it grows: segments in the ring's room, and what is known of them so far. */
+struct growth {
+    struct aero_sim_segment *segments;
+    uint32_t count, max;
+    uint32_t descriptors;
+    uint64_t bytes;
+    bool writing; /* the last descriptor was writable, be it empty: only such may follow (RNG-8) */
+    uint32_t readable_count;
+    uint64_t readable_bytes; /* both known once writing */
+};
+
+static struct growth begin_chain(struct sim_room *room)
 {
-    struct sim_desc copy;
-
-#if UINTPTR_MAX > UINT32_MAX
-    const uint64_t *words = (const uint64_t *)(const void *)desc;
-    uint64_t second;
-
-    copy.addr = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
-    second = __atomic_load_n(&words[1], __ATOMIC_RELAXED);
-    copy.len = (uint32_t)second;
-    copy.flags = (uint16_t)(second >> 32);
-    copy.next = (uint16_t)(second >> 48);
-#else
-    const uint32_t *words = (const uint32_t *)(const void *)desc;
-    uint32_t last;
-
-    copy.addr = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
-    copy.addr |= (uint64_t)__atomic_load_n(&words[1], __ATOMIC_RELAXED) << 32;
-    copy.len = __atomic_load_n(&words[2], __ATOMIC_RELAXED);
-    last = __atomic_load_n(&words[3], __ATOMIC_RELAXED);
-    copy.flags = (uint16_t)last;
-    copy.next = (uint16_t)(last >> 16);
-#endif
-    return copy;
+    return (struct growth){.segments = room->segments, .max = room->segment_max};
 }
 
-static bool add_segment(struct sim_ring *ring, uint8_t *data, uint32_t length, bool writable, uint16_t index)
+static bool end_chain(struct growth *growth, struct aero_sim_chain *chain)
 {
-    struct aero_sim_chain *chain = &ring->chain;
-    uint32_t count = chain->readable_count + chain->writable_count;
-
-    if (count == ring->segment_max)
-        return fault(ring, "DMA-2", "the chain's buffers cross too many borders between memory regions", index, count);
-    chain->segments[count].data = data;
-    chain->segments[count].length = length;
-    if (writable) {
-        chain->writable_count++;
-        chain->writable_bytes += length;
-    } else {
-        chain->readable_count++;
-        chain->readable_bytes += length;
+    if (!growth->writing) {
+        growth->readable_count = growth->count;
+        growth->readable_bytes = growth->bytes;
     }
+    chain->descriptors = growth->descriptors;
+    chain->readable_count = growth->readable_count;
+    chain->readable_bytes = growth->readable_bytes;
+    chain->writable_count = growth->count - growth->readable_count;
+    chain->writable_bytes = growth->bytes - growth->readable_bytes;
     return true;
 }
 
-/* Adds the buffer of one descriptor, a region at a time (DMA-2, DMA-3, DMA-4). */
-static bool add_buffer(struct sim_ring *ring, const struct sim_desc *desc, uint16_t index)
+/* The buffer may lie in several regions: a segment for each (DMA-2, DMA-3, DMA-4). */
+static bool add_parts(struct sim_ring *ring, struct growth *growth, uint64_t addr, uint32_t left, uint16_t index)
 {
-    bool writable = desc->flags & SIM_DESC_F_WRITE;
-    uint64_t addr = desc->addr;
-    uint32_t left = desc->len;
-
-    if (!writable && ring->writing)
-        return fault(ring, "RNG-8", "a readable descriptor stands behind a writable one", index, desc->addr);
-    ring->writing = writable;
-    if (left && addr + (left - 1) < addr)
-        return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, addr);
-    if (ring->chain.readable_bytes + ring->chain.writable_bytes + left > 1ull << 32)
-        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 bytes (virtio 1.2, 2.7.5.2)", index, left);
     while (left) {
-        const struct sim_region *region = ring->region;
-        uint64_t offset = addr - region->gpa;
+        const struct sim_region *region = sim_memory_find(ring->memory, addr);
         uint32_t part;
 
-        if (offset >= region->size) {
-            region = sim_memory_find(ring->memory, addr);
-            if (!region)
-                return fault(ring, "DMA-2", "a buffer lies outside guest memory", index, addr);
-            ring->region = region;
-            offset = addr - region->gpa;
-        }
-        part = region->size - offset < left ? (uint32_t)(region->size - offset) : left;
-        if (!add_segment(ring, region->host + offset, part, writable, index))
-            return false;
+        if (!region)
+            return fault(ring, "DMA-2", "a buffer lies outside guest memory", index, addr);
+        if (growth->count == growth->max)
+            return fault(ring, "DMA-2", "the chain's buffers cross too many borders between memory regions", index,
+                         growth->count);
+        ring->region = region;
+        part = region->size - (addr - region->gpa) < left ? (uint32_t)(region->size - (addr - region->gpa)) : left;
+        growth->segments[growth->count++] =
+            (struct aero_sim_segment){.data = region->host + (addr - region->gpa), .length = part};
         addr += part;
         left -= part;
     }
     return true;
 }
 
-/* The descriptors of an indirect table (RNG-6, RNG-7). used counts those that the chain has already. */
-static bool walk_indirect(struct sim_ring *ring, const struct sim_desc *outer, uint16_t outer_index, uint32_t used)
+/* Adds the buffer of one descriptor; mostly it lies where the last one lay. */
+static inline bool add_buffer(struct sim_ring *ring, struct growth *growth, struct sim_desc desc, uint16_t index)
 {
-    uint32_t entries = outer->len / 16;
-    uint32_t index = 0;
+    const struct sim_region *region = ring->region;
+    bool writable = desc.flags & SIM_DESC_F_WRITE;
 
+    if (writable != growth->writing) {
+        if (!writable)
+            return fault(ring, "RNG-8", "a readable descriptor stands behind a writable one", index, desc.addr);
+        growth->writing = true;
+        growth->readable_count = growth->count;
+        growth->readable_bytes = growth->bytes;
+    }
+    if (desc.len && desc.addr + (desc.len - 1) < desc.addr)
+        return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, desc.addr);
+    growth->bytes += desc.len;
+    if (growth->bytes > 1ull << 32)
+        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 bytes (virtio 1.2, 2.7.5.2)", index,
+                     desc.len);
+    if (!desc.len || !sim_region_holds(region, desc.addr, desc.len) || growth->count == growth->max)
+        return add_parts(ring, growth, desc.addr, desc.len, index);
+    growth->segments[growth->count++] =
+        (struct aero_sim_segment){.data = region->host + (desc.addr - region->gpa), .length = desc.len};
+    return true;
+}
+
+/* ---- Indirect tables (RNG-6, RNG-7) ---- */
+
+/*
+ * Where the table lies in the host's memory, or NULL where it isn't all in one region and each descriptor has to be looked
+ * up.
+ */
+static const uint8_t *find_table(const struct sim_ring *ring, const struct sim_desc *outer)
+{
+    if (sim_region_holds(ring->region, outer->addr, outer->len))
+        return ring->region->host + (outer->addr - ring->region->gpa);
+    return aero_sim_memory_at(ring->memory, outer->addr, outer->len);
+}
+
+/* Like sim_desc_read: each field is read once. A table may be aligned to nothing. */
+static bool read_entry(const struct sim_ring *ring, const struct sim_desc *outer, const uint8_t *table, uint32_t index,
+                       struct sim_desc *desc_out)
+{
+    if (!table)
+        return sim_memory_copy_from(ring->memory, outer->addr + 16ull * index, desc_out, sizeof *desc_out);
+    table += 16 * (size_t)index;
+    if ((uintptr_t)table % _Alignof(struct sim_desc)) {
+        memcpy(desc_out, table, sizeof *desc_out);
+        __asm__ volatile("" : "+m"(*desc_out)); /* the copy is what counts: the compiler must not look again */
+    } else {
+        *desc_out = sim_desc_read((const struct sim_desc *)(const void *)table);
+    }
+    return true;
+}
+
+static bool vet_table(struct sim_ring *ring, const struct sim_desc *outer, uint16_t outer_index)
+{
     if (!ring->indirect)
         return fault(ring, "RNG-7", "INDIRECT is set, and was not negotiated", outer_index, outer->addr);
     if (outer->flags & SIM_DESC_F_NEXT)
@@ -171,90 +193,61 @@ static bool walk_indirect(struct sim_ring *ring, const struct sim_desc *outer, u
         return fault(ring, "RNG-6", "an indirect table's length is no multiple of 16, or is 0", outer_index, outer->len);
     if (outer->addr + (outer->len - 1) < outer->addr)
         return fault(ring, "DMA-2", "an indirect table's address and length run over 2^64", outer_index, outer->addr);
+    return true;
+}
+
+/* The descriptors of a table, behind those that the chain has already. */
+static bool walk_indirect(struct sim_ring *ring, struct growth *growth, struct sim_desc outer, uint16_t outer_index)
+{
+    uint32_t entries = outer.len / 16;
+    uint32_t index = 0;
+    const uint8_t *table;
+
+    if (!vet_table(ring, &outer, outer_index))
+        return false;
+    table = find_table(ring, &outer);
     for (;;) {
         struct sim_desc desc;
 
-        if (used++ > ring->mask)
-            return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, used);
-        if (!sim_memory_copy_from(ring->memory, outer->addr + 16ull * index, &desc, sizeof desc))
-            return fault(ring, "DMA-2", "an indirect table lies outside guest memory", outer_index, outer->addr);
+        if (growth->descriptors++ > ring->mask)
+            return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, growth->descriptors);
+        if (!read_entry(ring, &outer, table, index, &desc))
+            return fault(ring, "DMA-2", "an indirect table lies outside guest memory", outer_index, outer.addr);
         if (desc.flags & SIM_DESC_F_INDIRECT)
             return fault(ring, "RNG-7", "an indirect table holds an INDIRECT descriptor", index, desc.addr);
-        if (!add_buffer(ring, &desc, (uint16_t)index))
+        if (!add_buffer(ring, growth, desc, (uint16_t)index))
             return false;
         if (!(desc.flags & SIM_DESC_F_NEXT))
-            break;
+            return true;
         if (desc.next >= entries)
             return fault(ring, "RNG-8", "a next index lies outside the indirect table", index, desc.next);
         index = desc.next;
     }
-    ring->chain.descriptors = used;
-    return true;
 }
 
-/*
- * The common chain in short: one descriptor, whose buffer isn't empty and lies in the region of the last one. That it lies
- * there is all that vet_chain would find out about it.
- */
-static inline bool is_simple(const struct sim_ring *ring, const struct sim_desc *desc)
+/* ---- Chains ---- */
+
+bool sim_ring_vet_chain(struct sim_ring *ring, uint16_t head, struct sim_desc desc)
 {
-    return !(desc->flags & (SIM_DESC_F_NEXT | SIM_DESC_F_INDIRECT)) && desc->len &&
-           sim_region_holds(ring->region, desc->addr, desc->len);
-}
+    struct growth growth = begin_chain(ring->room);
+    uint16_t index = head;
 
-static void take_simple(struct sim_ring *ring, const struct sim_desc *desc)
-{
-    struct aero_sim_chain *chain = &ring->chain;
-    bool writable = desc->flags & SIM_DESC_F_WRITE;
-
-    chain->descriptors = 1;
-    chain->readable_count = !writable;
-    chain->writable_count = writable;
-    chain->readable_bytes = writable ? 0 : desc->len;
-    chain->writable_bytes = writable ? desc->len : 0;
-    chain->segments[0].data = ring->region->host + (desc->addr - ring->region->gpa);
-    chain->segments[0].length = desc->len;
-}
-
-static bool vet_chain(struct sim_ring *ring, uint16_t index, struct sim_desc desc)
-{
-    struct aero_sim_chain *chain = &ring->chain;
-    uint32_t used = 0;
-
-    chain->readable_count = chain->writable_count = 0;
-    chain->readable_bytes = chain->writable_bytes = 0;
-    ring->writing = false;
-    for (;; desc = read_desc(&ring->desc[index])) {
-        if (used > ring->mask)
-            return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, used);
+    if (head > ring->mask)
+        return fault(ring, "RNG-8", "an available entry names no descriptor of the queue", head, head);
+    for (;; desc = sim_desc_read(&ring->desc[index])) {
+        if (growth.descriptors > ring->mask)
+            return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, growth.descriptors);
         if (desc.flags & SIM_DESC_F_INDIRECT)
-            return walk_indirect(ring, &desc, index, used);
-        used++;
-        if (!add_buffer(ring, &desc, index))
+            return walk_indirect(ring, &growth, desc, index) && end_chain(&growth, &ring->room->chain);
+        growth.descriptors++;
+        if (!add_buffer(ring, &growth, desc, index))
             return false;
         if (!(desc.flags & SIM_DESC_F_NEXT))
-            break;
+            return end_chain(&growth, &ring->room->chain);
         if (desc.next > ring->mask)
             return fault(ring, "RNG-8", "a next index lies outside the descriptor table", index, desc.next);
         index = desc.next;
     }
-    chain->descriptors = used;
-    return true;
-}
-
-bool sim_ring_vet(struct sim_ring *ring)
-{
-    uint16_t head = __atomic_load_n(&ring->avail->ring[ring->avail_next & ring->mask], __ATOMIC_RELAXED);
-    struct sim_desc desc;
-
-    ring->chain.head = head;
-    if (head > ring->mask)
-        return fault(ring, "RNG-8", "an available entry names no descriptor of the queue", head, head);
-    desc = read_desc(&ring->desc[head]);
-    if (!is_simple(ring, &desc))
-        return vet_chain(ring, head, desc);
-    take_simple(ring, &desc);
-    return true;
 }
 
 static size_t copy_over(const struct aero_sim_segment *segments, uint32_t count, uint64_t offset, uint8_t *buffer,
