@@ -168,13 +168,20 @@ static __inline ULONG RingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
     return Ring->FreeLast - Ring->FreeFirst + (Ring->QueueSize - Ring->NeverUsed);
 }
 
-/* The caller has seen that one is free. */
+/* Sees to it that Count descriptors, of those that are free, stand in the queue of recycled ones. */
+static void RingTopUp(AERO_VIRTIO_SPLIT_RING *Ring, ULONG Count)
+{
+    while (Ring->FreeLast - Ring->FreeFirst < Count)
+    {
+        Ring->FreeQueue[Ring->FreeLast & Ring->IndexMask] = (USHORT)Ring->NeverUsed;
+        Ring->FreeLast++;
+        Ring->NeverUsed++;
+    }
+}
+
+/* The caller has seen that a recycled one is there. */
 static __inline USHORT RingTakeDescriptor(AERO_VIRTIO_SPLIT_RING *Ring)
 {
-    if (Ring->FreeFirst == Ring->FreeLast)
-    {
-        return (USHORT)Ring->NeverUsed++;
-    }
     return Ring->FreeQueue[Ring->FreeFirst++ & Ring->IndexMask];
 }
 
@@ -216,8 +223,11 @@ static __inline void RingSettle(ULONGLONG *Word, ULONGLONG Value)
 static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLONG Address, ULONG Length,
                                          ULONG Flags, ULONG Next)
 {
-    RingSettle(&Table[2u * Index], Address);
-    RingSettle(&Table[2u * Index + 1u], Length | ((ULONGLONG)Flags << 32) | ((ULONGLONG)Next << 48));
+    ULONGLONG *Words;
+
+    Words = Table + 2u * (SIZE_T)Index;
+    RingSettle(&Words[0], Address);
+    RingSettle(&Words[1], Length | ((ULONGLONG)(Flags | Next << 16) << 32));
 }
 
 /* ---- Adding -------------------------------------------------------------------------------------------- */
@@ -256,37 +266,47 @@ static __inline BOOLEAN RingSegmentWraps(const AERO_VIRTIO_SEGMENT *Segment)
     return (BOOLEAN)(Segment->Address > ~(ULONGLONG)0 - (Segment->Length - 1u));
 }
 
-/* Counts what isn't empty, and checks all of it before anything is changed. */
-static NTSTATUS RingMeasureChain(const AERO_VIRTIO_SPLIT_RING *Ring, RING_CHAIN *Chain)
+/* Counts what isn't empty of Count segments, and adds up its bytes; FALSE where a segment wraps. */
+static __inline BOOLEAN RingMeasureSegments(const AERO_VIRTIO_SEGMENT *Segments, ULONG Count, ULONG *CountOut,
+                                            ULONGLONG *BytesOut)
 {
-    const AERO_VIRTIO_SEGMENT *Segment;
+    ULONG NotEmpty;
+    ULONGLONG Bytes;
+
+    NotEmpty = 0;
+    Bytes = 0;
+    for (; Count != 0; Count--, Segments++)
+    {
+        if (Segments->Length != 0)
+        {
+            if (RingSegmentWraps(Segments))
+            {
+                return FALSE;
+            }
+            Bytes += Segments->Length;
+            NotEmpty++;
+        }
+    }
+    *CountOut = NotEmpty;
+    *BytesOut = Bytes;
+    return TRUE;
+}
+
+/* Checks all of a chain before anything is changed. */
+static __inline NTSTATUS RingMeasureChain(const AERO_VIRTIO_SPLIT_RING *Ring, RING_CHAIN *Chain)
+{
     ULONGLONG Readable;
     ULONGLONG Writable;
-    ULONG Index;
+    ULONG ReadableCount;
+    ULONG WritableCount;
 
-    Readable = 0;
-    Writable = 0;
-    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    if (!RingMeasureSegments(Chain->Segments, Chain->ReadableCount, &ReadableCount, &Readable) ||
+        !RingMeasureSegments(Chain->Segments + Chain->ReadableCount,
+                             Chain->SegmentCount - Chain->ReadableCount, &WritableCount, &Writable))
     {
-        Segment = &Chain->Segments[Index];
-        if (Segment->Length == 0)
-        {
-            continue;
-        }
-        if (RingSegmentWraps(Segment))
-        {
-            return STATUS_INVALID_PARAMETER;
-        }
-        if (Index < Chain->ReadableCount)
-        {
-            Readable += Segment->Length;
-        }
-        else
-        {
-            Writable += Segment->Length;
-        }
-        Chain->Count++;
+        return STATUS_INVALID_PARAMETER;
     }
+    Chain->Count = ReadableCount + WritableCount;
     if (Chain->Count == 0 || Chain->Count > Ring->QueueSize || Readable + Writable > RING_CHAIN_BYTES_MAX)
     {
         return STATUS_INVALID_PARAMETER;
@@ -295,37 +315,45 @@ static NTSTATUS RingMeasureChain(const AERO_VIRTIO_SPLIT_RING *Ring, RING_CHAIN 
     return STATUS_SUCCESS;
 }
 
-static __inline ULONG RingSegmentFlags(const RING_CHAIN *Chain, ULONG Segment, ULONG Written)
+/* The first segment from Segment on that isn't empty; there is one. */
+static __inline const AERO_VIRTIO_SEGMENT *RingSkipEmpty(const AERO_VIRTIO_SEGMENT *Segment)
 {
-    return (Segment < Chain->ReadableCount ? 0u : AERO_VIRTIO_DESC_WRITE) |
-           (Written + 1u < Chain->Count ? AERO_VIRTIO_DESC_NEXT : 0u);
+    while (Segment->Length == 0)
+    {
+        Segment++;
+    }
+    return Segment;
+}
+
+static __inline ULONG RingSegmentFlags(const AERO_VIRTIO_SEGMENT *Segment,
+                                       const AERO_VIRTIO_SEGMENT *FirstWritable)
+{
+    return Segment < FirstWritable ? 0u : AERO_VIRTIO_DESC_WRITE;
 }
 
 /* The head's own table, untouched until the head is completed (quirk 33). No NEXT, no nesting (RNG-7). */
 static void RingAddIndirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain, void *Cookie)
 {
     const AERO_VIRTIO_SEGMENT *Segment;
+    const AERO_VIRTIO_SEGMENT *FirstWritable;
     ULONGLONG *Table;
     ULONG First;
     ULONG Index;
-    ULONG Written;
     USHORT Head;
 
     Head = RingTakeDescriptor(Ring);
     First = (ULONG)Head * Ring->IndirectEntries;
     Table = Ring->Indirect + 2u * (SIZE_T)First;
-    Written = 0;
-    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    FirstWritable = Chain->Segments + Chain->ReadableCount;
+    Segment = RingSkipEmpty(Chain->Segments);
+    for (Index = 0; Index + 1u < Chain->Count; Index++)
     {
-        Segment = &Chain->Segments[Index];
-        if (Segment->Length != 0)
-        {
-            RingWriteDescriptor(Table, Written, Segment->Address, Segment->Length,
-                                RingSegmentFlags(Chain, Index, Written),
-                                Written + 1u < Chain->Count ? Written + 1u : 0u);
-            Written++;
-        }
+        RingWriteDescriptor(Table, Index, Segment->Address, Segment->Length,
+                            AERO_VIRTIO_DESC_NEXT | RingSegmentFlags(Segment, FirstWritable), Index + 1u);
+        Segment = RingSkipEmpty(Segment + 1);
     }
+    RingWriteDescriptor(Table, Index, Segment->Address, Segment->Length,
+                        RingSegmentFlags(Segment, FirstWritable), 0);
     RingWriteDescriptor(Ring->Desc, Head, Ring->IndirectPa + (ULONGLONG)First * RING_DESC_BYTES,
                         Chain->Count * RING_DESC_BYTES, AERO_VIRTIO_DESC_INDIRECT, 0);
     RingMakeAvailable(Ring, Head, 1, Chain->WritableBytes, Cookie);
@@ -334,34 +362,42 @@ static void RingAddIndirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chai
 static void RingAddDirect(AERO_VIRTIO_SPLIT_RING *Ring, const RING_CHAIN *Chain, void *Cookie)
 {
     const AERO_VIRTIO_SEGMENT *Segment;
-    ULONG Index;
-    ULONG Written;
+    const AERO_VIRTIO_SEGMENT *FirstWritable;
+    const USHORT *FreeQueue;
+    AERO_VIRTIO_RING_SHADOW *Shadow;
+    ULONGLONG *Table;
+    USHORT *Links;
+    ULONG FreeFirst;
+    ULONG FreeEnd;
+    ULONG Mask;
     USHORT Head;
     USHORT Descriptor;
     USHORT Next;
 
-    Head = RingTakeDescriptor(Ring);
+    Table = Ring->Desc;
+    Shadow = Ring->Shadow;
+    Links = Ring->Links;
+    FreeQueue = Ring->FreeQueue;
+    Mask = Ring->IndexMask;
+    FirstWritable = Chain->Segments + Chain->ReadableCount;
+    FreeFirst = Ring->FreeFirst;
+    FreeEnd = FreeFirst + Chain->Count;
+    Ring->FreeFirst = FreeEnd;
+    Head = FreeQueue[FreeFirst & Mask];
     Descriptor = Head;
-    Written = 0;
-    for (Index = 0; Index < Chain->SegmentCount; Index++)
+    Segment = RingSkipEmpty(Chain->Segments);
+    for (FreeFirst++; FreeFirst != FreeEnd; FreeFirst++)
     {
-        Segment = &Chain->Segments[Index];
-        if (Segment->Length == 0)
-        {
-            continue;
-        }
-        Next = 0;
-        if (Written + 1u < Chain->Count)
-        {
-            Next = RingTakeDescriptor(Ring);
-            Ring->Shadow[Next].State = STATE_MID_CHAIN;
-            Ring->Links[Descriptor] = Next;
-        }
-        RingWriteDescriptor(Ring->Desc, Descriptor, Segment->Address, Segment->Length,
-                            RingSegmentFlags(Chain, Index, Written), Next);
+        Next = FreeQueue[FreeFirst & Mask];
+        Shadow[Next].State = STATE_MID_CHAIN;
+        Links[Descriptor] = Next;
+        RingWriteDescriptor(Table, Descriptor, Segment->Address, Segment->Length,
+                            AERO_VIRTIO_DESC_NEXT | RingSegmentFlags(Segment, FirstWritable), Next);
         Descriptor = Next;
-        Written++;
+        Segment = RingSkipEmpty(Segment + 1);
     }
+    RingWriteDescriptor(Table, Descriptor, Segment->Address, Segment->Length,
+                        RingSegmentFlags(Segment, FirstWritable), 0);
     RingMakeAvailable(Ring, Head, Chain->Count, Chain->WritableBytes, Cookie);
 }
 
@@ -371,6 +407,7 @@ static DECLSPEC_NOINLINE NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring,
                                                USHORT WritableCount, void *Cookie)
 {
     RING_CHAIN Chain;
+    ULONG Needed;
     NTSTATUS Status;
     BOOLEAN IsIndirect;
 
@@ -385,10 +422,12 @@ static DECLSPEC_NOINLINE NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring,
         return Status;
     }
     IsIndirect = (BOOLEAN)(Chain.Count >= 2u && Chain.Count <= Ring->IndirectEntries);
-    if (RingFreeCount(Ring) < (IsIndirect ? 1u : Chain.Count))
+    Needed = IsIndirect ? 1u : Chain.Count;
+    if (RingFreeCount(Ring) < Needed)
     {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
+    RingTopUp(Ring, Needed);
     if (IsIndirect)
     {
         RingAddIndirect(Ring, &Chain, Cookie);
