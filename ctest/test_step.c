@@ -169,6 +169,37 @@ static void test_step_publishes_every_32_chains_of_a_long_run(void **state)
     close_ready(target, &queue);
 }
 
+static void test_step_publishes_long_chains_every_128_descriptors(void **state)
+{
+    struct ring_driver_buffer buffers[100];
+    struct ring_driver_queue queue;
+    struct target *target =
+        target_open(&(struct target_options){.stepped = true, .queue_size = 512, .trace_events = 1024});
+
+    target_bring_up(target, &queue, 0);
+    target_settle(target);
+    for (uint32_t i = 0; i < 100; i++)
+        buffers[i] = (struct ring_driver_buffer){RING_DRIVER_HIGH_GPA + i, 1, false};
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_not_equal(ring_driver_add(&queue, buffers, 100), RING_DRIVER_FULL);
+    ring_driver_kick(&queue);
+    assert_true(step(target)); /* see */
+    for (uint16_t published = 2; published <= 4; published += 2) {
+        assert_true(step(target)); /* 100 */
+        assert_true(step(target)); /* 200 */
+        assert_int_equal(queue.used[1], published - 2);
+        assert_true(step(target)); /* publish */
+        assert_int_equal(queue.used[1], published);
+        assert_true(step(target)); /* interrupt */
+    }
+    assert_true(step(target)); /* the last, with nothing behind it */
+    assert_true(step(target));
+    assert_int_equal(queue.used[1], 5);
+    assert_true(step(target));
+    assert_false(step(target));
+    close_ready(target, &queue);
+}
+
 static void test_step_with_bus_master_off_stands_still_where_it_was(void **state)
 {
     struct ring_driver_queue queue;
@@ -273,6 +304,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_step_serves_a_chain_a_step_and_publishes_once),
         cmocka_unit_test(test_step_leaves_later_chains_to_their_own_doorbell),
         cmocka_unit_test(test_step_publishes_every_32_chains_of_a_long_run),
+        cmocka_unit_test(test_step_publishes_long_chains_every_128_descriptors),
         cmocka_unit_test(test_step_with_bus_master_off_stands_still_where_it_was),
         cmocka_unit_test(test_step_takes_queues_in_order_of_their_numbers),
         cmocka_unit_test(test_step_same_run_twice_leaves_the_same_trace),

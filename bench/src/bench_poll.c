@@ -16,6 +16,9 @@
 #define REAPED_MAX      128u
 #define LINE_BYTES      64u /* a buffer has cache lines of its own */
 
+/* Long chains are published before there are 32 of them, for the ring holds few: both sides should have work. */
+#define PUBLISHED_DESCRIPTORS 128u
+
 /* A ring that is kept full. */
 struct lane {
     AERO_VIRTIO_SPLIT_RING *ring;
@@ -28,6 +31,7 @@ struct poll {
     uint32_t queues, devices, segments_a_chain;
     uint32_t chains;         /* a lane */
     uint32_t buffer_bytes;   /* from one buffer to the next */
+    uint32_t publish;        /* chains that are published at once, up to */
     uint32_t reaped_at_once; /* up to */
     struct fleet fleet;
     struct lane *lanes;
@@ -62,6 +66,7 @@ static void plan(struct poll *poll, struct bench_run *run)
     if (!with->indirect)
         poll->chains /= poll->segments_a_chain; /* as many as there are descriptors for */
     poll->buffer_bytes = (with->bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    poll->publish = smaller(with->publish, or_one(PUBLISHED_DESCRIPTORS / poll->segments_a_chain));
     poll->reaped_at_once = with->publish > REAPED_AT_ONCE ? with->publish : REAPED_AT_ONCE;
     poll->lane_count = poll->devices * poll->queues;
 }
@@ -154,7 +159,6 @@ static void publish(struct lane *lane)
  */
 static uint32_t visit(const struct poll *poll, struct lane *lane, uint32_t max, NTSTATUS *status_out)
 {
-    const struct bench_parameters *with = poll->with;
     AERO_VIRTIO_COMPLETION completions[REAPED_MAX];
     uint32_t count = reap_some(lane->ring, completions, max, status_out), i;
 
@@ -163,10 +167,10 @@ static uint32_t visit(const struct poll *poll, struct lane *lane, uint32_t max, 
                                              (USHORT)poll->segments_a_chain, 0, completions[i].Cookie);
         if (!NT_SUCCESS(*status_out))
             return 0;
-        if (++lane->unpublished == with->publish)
+        if (++lane->unpublished == poll->publish)
             publish(lane);
     }
-    if (lane->unpublished > 0 && !with->exactly)
+    if (lane->unpublished > 0 && !poll->with->exactly)
         publish(lane);
     return count;
 }

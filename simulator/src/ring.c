@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHAIN_BYTES_MAX (1ull << 32) /* virtio 1.2, 2.7.5.2 */
+
 struct sim_room *sim_room_create(uint32_t size)
 {
     /* Twice the queue: room for buffers that cross from one region to the next, and are split there. */
@@ -27,7 +29,7 @@ void sim_room_destroy(struct sim_room *room)
     free(room);
 }
 
-static bool fault(struct sim_ring *ring, const char *clause, const char *what, uint32_t index, uint64_t value)
+static __attribute__((cold, noinline)) bool fault(struct sim_ring *ring, const char *clause, const char *what, uint32_t index, uint64_t value)
 {
     ring->fault = (struct sim_ring_fault){.clause = clause, .what = what, .index = index, .value = value};
     ring->broken = true;
@@ -78,58 +80,67 @@ bool sim_ring_see(struct sim_ring *ring)
 
 /* A chain as it grows: segments in the ring's room, and what is known of them so far. */
 struct growth {
-    struct aero_sim_segment *segments;
-    uint32_t count, max;
-    uint32_t descriptors;
+    struct aero_sim_segment *next, *end; /* of the room */
     uint64_t bytes;
+    uint32_t descriptors;
     bool writing; /* the last descriptor was writable, be it empty: only such may follow (RNG-8) */
-    uint32_t readable_count;
-    uint64_t readable_bytes; /* both known once writing */
+    struct aero_sim_segment *writable; /* the first writable segment, */
+    uint64_t readable_bytes;           /* and what lies before it: both known once writing */
 };
 
-static struct growth begin_chain(struct sim_room *room)
+static inline struct growth begin_chain(struct sim_room *room)
 {
-    return (struct growth){.segments = room->segments, .max = room->segment_max};
+    return (struct growth){.next = room->segments, .end = room->segments + room->segment_max};
 }
 
-static bool end_chain(struct growth *growth, struct aero_sim_chain *chain)
+static inline bool end_chain(const struct growth *growth, struct sim_room *room)
 {
-    if (!growth->writing) {
-        growth->readable_count = growth->count;
-        growth->readable_bytes = growth->bytes;
-    }
-    chain->descriptors = growth->descriptors;
-    chain->readable_count = growth->readable_count;
-    chain->readable_bytes = growth->readable_bytes;
-    chain->writable_count = growth->count - growth->readable_count;
-    chain->writable_bytes = growth->bytes - growth->readable_bytes;
+    struct aero_sim_segment *writable = growth->writing ? growth->writable : growth->next;
+    uint64_t readable_bytes = growth->writing ? growth->readable_bytes : growth->bytes;
+
+    room->chain.descriptors = growth->descriptors;
+    room->chain.readable_count = (uint32_t)(writable - room->segments);
+    room->chain.readable_bytes = readable_bytes;
+    room->chain.writable_count = (uint32_t)(growth->next - writable);
+    room->chain.writable_bytes = growth->bytes - readable_bytes;
     return true;
 }
 
-/* The buffer may lie in several regions: a segment for each (DMA-2, DMA-3, DMA-4). */
-static bool add_parts(struct sim_ring *ring, struct growth *growth, uint64_t addr, uint32_t left, uint16_t index)
+/*
+ * A buffer that isn't simply where the last one was: it may be empty, out of memory, or lie in several regions, with a
+ * segment for each (DMA-2, DMA-3, DMA-4). The chain's bytes count it already.
+ */
+static __attribute__((noinline)) bool add_odd_buffer(struct sim_ring *ring, struct growth *growth, struct sim_desc desc,
+                                                     uint16_t index)
 {
+    uint64_t addr = desc.addr;
+    uint32_t left = desc.len;
+
+    if (left && addr + (left - 1) < addr)
+        return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, addr);
+    if (growth->bytes > CHAIN_BYTES_MAX)
+        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 bytes (virtio 1.2, 2.7.5.2)", index, left);
     while (left) {
         const struct sim_region *region = sim_memory_find(ring->memory, addr);
         uint32_t part;
 
         if (!region)
             return fault(ring, "DMA-2", "a buffer lies outside guest memory", index, addr);
-        if (growth->count == growth->max)
+        if (growth->next == growth->end)
             return fault(ring, "DMA-2", "the chain's buffers cross too many borders between memory regions", index,
-                         growth->count);
+                         (uint64_t)(growth->end - ring->room->segments));
         ring->region = region;
         part = region->size - (addr - region->gpa) < left ? (uint32_t)(region->size - (addr - region->gpa)) : left;
-        growth->segments[growth->count++] =
-            (struct aero_sim_segment){.data = region->host + (addr - region->gpa), .length = part};
+        *growth->next++ = (struct aero_sim_segment){.data = region->host + (addr - region->gpa), .length = part};
         addr += part;
         left -= part;
     }
     return true;
 }
 
-/* Adds the buffer of one descriptor; mostly it lies where the last one lay. */
-static inline bool add_buffer(struct sim_ring *ring, struct growth *growth, struct sim_desc desc, uint16_t index)
+/* Adds the buffer of one descriptor. */
+static inline __attribute__((always_inline)) bool add_buffer(struct sim_ring *ring, struct growth *growth,
+                                                             struct sim_desc desc, uint16_t index)
 {
     const struct sim_region *region = ring->region;
     bool writable = desc.flags & SIM_DESC_F_WRITE;
@@ -138,18 +149,20 @@ static inline bool add_buffer(struct sim_ring *ring, struct growth *growth, stru
         if (!writable)
             return fault(ring, "RNG-8", "a readable descriptor stands behind a writable one", index, desc.addr);
         growth->writing = true;
-        growth->readable_count = growth->count;
+        growth->writable = growth->next;
         growth->readable_bytes = growth->bytes;
     }
-    if (desc.len && desc.addr + (desc.len - 1) < desc.addr)
-        return fault(ring, "DMA-2", "a buffer's address and length run over 2^64", index, desc.addr);
     growth->bytes += desc.len;
-    if (growth->bytes > 1ull << 32)
-        return fault(ring, "RNG-8", "a chain's buffers hold more than 2^32 bytes (virtio 1.2, 2.7.5.2)", index,
-                     desc.len);
-    if (!desc.len || !sim_region_holds(region, desc.addr, desc.len) || growth->count == growth->max)
-        return add_parts(ring, growth, desc.addr, desc.len, index);
-    growth->segments[growth->count++] =
+    if (SIM_UNLIKELY(!desc.len) || SIM_UNLIKELY(!sim_region_holds(region, desc.addr, desc.len)) ||
+        SIM_UNLIKELY(growth->next == growth->end) || SIM_UNLIKELY(growth->bytes > CHAIN_BYTES_MAX)) {
+        /* A copy goes there, so that the chain's own can stay in registers. */
+        struct growth odd = *growth;
+        bool ok = add_odd_buffer(ring, &odd, desc, index);
+
+        *growth = odd;
+        return ok;
+    }
+    *growth->next++ =
         (struct aero_sim_segment){.data = region->host + (desc.addr - region->gpa), .length = desc.len};
     return true;
 }
@@ -238,12 +251,12 @@ bool sim_ring_vet_chain(struct sim_ring *ring, uint16_t head, struct sim_desc de
         if (growth.descriptors > ring->mask)
             return fault(ring, "RNG-8", "a chain is longer than the queue, or loops", index, growth.descriptors);
         if (desc.flags & SIM_DESC_F_INDIRECT)
-            return walk_indirect(ring, &growth, desc, index) && end_chain(&growth, &ring->room->chain);
+            return walk_indirect(ring, &growth, desc, index) && end_chain(&growth, ring->room);
         growth.descriptors++;
         if (!add_buffer(ring, &growth, desc, index))
             return false;
         if (!(desc.flags & SIM_DESC_F_NEXT))
-            return end_chain(&growth, &ring->room->chain);
+            return end_chain(&growth, ring->room);
         if (desc.next > ring->mask)
             return fault(ring, "RNG-8", "a next index lies outside the descriptor table", index, desc.next);
         index = desc.next;

@@ -81,6 +81,7 @@ struct sim_ring {
     bool broken;   /* the driver broke the ring's rules: nothing more is taken until a reset */
     bool held;     /* the chain at avail_next is vetted and waits for aero_sim_queue_complete */
     uint32_t taken; /* chains since the ring was set up */
+    uint32_t unpublished_descriptors; /* of the chains whose elements are written and not published */
     const struct sim_desc *desc;
     const struct sim_avail *avail;
     struct sim_used *used;
@@ -155,6 +156,7 @@ struct sim_row {
     struct sim_room *room;
     uint32_t mask;
     uint32_t avail_next, used_next; /* before masking */
+    uint32_t descriptors;           /* of the chains whose elements aren't published */
 };
 
 static inline struct sim_row sim_row_begin(const struct sim_ring *ring)
@@ -168,6 +170,7 @@ static inline struct sim_row sim_row_begin(const struct sim_ring *ring)
         .mask = ring->mask,
         .avail_next = ring->avail_next,
         .used_next = ring->used_next,
+        .descriptors = ring->unpublished_descriptors,
     };
 }
 
@@ -176,6 +179,7 @@ static inline void sim_row_end(const struct sim_row *row, struct sim_ring *ring)
     ring->taken += (uint16_t)(row->avail_next - ring->avail_next);
     ring->avail_next = (uint16_t)row->avail_next;
     ring->used_next = (uint16_t)row->used_next;
+    ring->unpublished_descriptors = row->descriptors;
 }
 
 /*
@@ -216,12 +220,19 @@ static inline bool sim_row_vet(struct sim_row *row, struct sim_ring *ring)
     return true;
 }
 
+/* The vetted chain is taken. */
+static inline void sim_row_pass(struct sim_row *row)
+{
+    row->descriptors += row->room->chain.descriptors;
+    row->avail_next++;
+}
+
 /* The step "take a chain". */
 static inline bool sim_row_take(struct sim_row *row, struct sim_ring *ring)
 {
     if (!sim_row_vet(row, ring))
         return false;
-    row->avail_next++;
+    sim_row_pass(row);
     return true;
 }
 
@@ -256,6 +267,7 @@ static inline uint16_t sim_ring_unpublished(const struct sim_ring *ring)
 static inline void sim_ring_publish(struct sim_ring *ring)
 {
     ring->used_published = ring->used_next;
+    ring->unpublished_descriptors = 0;
     __atomic_store_n(&ring->used->idx, ring->used_next, __ATOMIC_RELEASE); /* P2 */
 }
 

@@ -14,8 +14,12 @@
 #include "device.h"
 #include "worker.h"
 
-/* How many used elements are written before they are published, so that the driver needn't wait for a whole ring. */
-#define PUBLISH_BATCH 32u
+/*
+ * Elements are published when there are so many, or their chains have so many descriptors: enough for used.idx to travel
+ * seldom, and few enough for the driver to have work while the device has, be its chains short or long.
+ */
+#define PUBLISH_CHAINS 32u
+#define PUBLISH_DESCRIPTORS 128u
 
 /* How long a stop waits for bells to be taken. */
 #define DRAIN_NS 10000000000ull
@@ -168,7 +172,8 @@ static void end_row(struct sim_queue *queue, const struct sim_row *row)
                           memory_order_relaxed);
 }
 
-/* Up to count times of those that wait: takes a chain, has it served, writes its element. */
+/* Up to count times of those that wait, and no longer than to a full batch: takes a chain, has it served, writes its
+ * element. */
 static inline __attribute__((always_inline)) void serve(struct aero_sim_device *device, uint32_t index, uint32_t count,
                                                         bool watched)
 {
@@ -186,7 +191,7 @@ static inline __attribute__((always_inline)) void serve(struct aero_sim_device *
         if (watched)
             sim_device_trace(device, SIM_TRACE_TAKE, index, 0, row.room->chain.head);
         put(device, index, &row, serve_chain(state, &row.room->chain), watched);
-    } while (--count && !abandoned(device));
+    } while (--count && row.descriptors < PUBLISH_DESCRIPTORS && !abandoned(device));
     end_row(queue, &row);
 }
 
@@ -238,7 +243,8 @@ static void run_event(struct aero_sim_device *device)
 /* What comes behind the step "serve". */
 static enum sim_phase after_serve(const struct sim_ring *ring)
 {
-    if (sim_ring_waiting(ring) && sim_ring_unpublished(ring) < PUBLISH_BATCH)
+    if (sim_ring_waiting(ring) && sim_ring_unpublished(ring) < PUBLISH_CHAINS &&
+        ring->unpublished_descriptors < PUBLISH_DESCRIPTORS)
         return SIM_PHASE_SERVE;
     return sim_ring_unpublished(ring) ? SIM_PHASE_PUBLISH : SIM_PHASE_IDLE;
 }
@@ -272,7 +278,7 @@ static enum sim_phase serve_row(struct aero_sim_device *device, uint32_t index)
 {
     const struct sim_ring *ring = &device->queues[index].ring;
     uint32_t waiting = sim_ring_waiting(ring);
-    uint32_t most = PUBLISH_BATCH - sim_ring_unpublished(ring);
+    uint32_t most = PUBLISH_CHAINS - sim_ring_unpublished(ring);
 
     serve(device, index, waiting < most ? waiting : most, false);
     return after_serve(ring);
@@ -428,7 +434,7 @@ void aero_sim_queue_complete(struct aero_sim_device *device, uint16_t index, uin
     queue = &device->queues[index];
     queue->ring.held = false;
     row = sim_row_begin(&queue->ring);
-    row.avail_next++;
+    sim_row_pass(&row);
     sim_device_trace(device, SIM_TRACE_TAKE, index, 0, row.room->chain.head);
     put(device, index, &row, used_length, true);
     end_row(queue, &row);
