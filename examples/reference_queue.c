@@ -338,6 +338,22 @@ VOID ReferenceQueueReclaim(REFERENCE_QUEUE *Queue, NTSTATUS Reason)
 /* ---- Interrupts ---------------------------------------------------------------------------------------- */
 
 /*
+ * DIRQL. The DPC will read each queue's used.idx first, and the device has just written it: asked for here, the
+ * line is on its way while the DPC is. A prefetch reads nothing and can't fault, so it needs no lock.
+ */
+static VOID PrefetchUsedIndices(const REFERENCE_DEVICE *Device)
+{
+    const REFERENCE_QUEUE *Queue;
+    ULONG Index;
+
+    for (Index = 0; Index < Device->QueueCount; Index++)
+    {
+        Queue = &Device->Queues[Index];
+        PreFetchCacheLine(PF_TEMPORAL_LEVEL_1, (PUCHAR)Queue->Shared + Queue->Layout.UsedOffset);
+    }
+}
+
+/*
  * DIRQL. Reading the byte acknowledges and lowers the line, in every state but without power (INT-2, quirk
  * 14). Neither bit: another device's interrupt (INT-9), or ours is gone.
  */
@@ -354,6 +370,7 @@ BOOLEAN NTAPI ReferenceIsr(PKINTERRUPT Interrupt, PVOID ServiceContext)
     Isr = AeroVirtioReadIsr(&Device->Transport);
     if ((Isr & VIRTIO_PCI_ISR_QUEUE) != 0)
     {
+        PrefetchUsedIndices(Device);
         KeInsertQueueDpc(&Device->QueueDpc, NULL, NULL);
     }
     if ((Isr & VIRTIO_PCI_ISR_CONFIG) != 0)

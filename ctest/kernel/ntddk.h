@@ -81,4 +81,14 @@ static __inline VOID AeroDdkWriteBufferUchar(volatile UCHAR *Register, const UCH
 #define READ_REGISTER_BUFFER_UCHAR  AeroDdkReadBufferUchar
 #define WRITE_REGISTER_BUFFER_UCHAR AeroDdkWriteBufferUchar
 
+/* The WDK's wdm.h has it, and on x86 it's nothing there. */
+#ifndef PreFetchCacheLine
+#ifdef _WIN64
+#define PF_TEMPORAL_LEVEL_1               3
+#define PreFetchCacheLine(Level, Address) __builtin_prefetch((const void *)(Address), 0, (Level))
+#else
+#define PreFetchCacheLine(Level, Address) ((void)(Address))
+#endif
+#endif
+
 #endif

@@ -218,6 +218,14 @@ FORCEINLINE VOID KeMemoryBarrier(VOID)
 #endif
 }
 
+/* As the WDK has it: nothing on x86, not all of whose processors know it. */
+#ifdef __x86_64__
+#define PF_TEMPORAL_LEVEL_1               3
+#define PreFetchCacheLine(Level, Address) __builtin_prefetch((const void *)(Address), 0, (Level))
+#else
+#define PreFetchCacheLine(Level, Address) ((void)(Address))
+#endif
+
 FORCEINLINE LONG InterlockedIncrement(volatile LONG *Addend)
 {
     return __atomic_add_fetch(Addend, 1, __ATOMIC_SEQ_CST);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Events, and waits for events and timers. A waiting CPU looks at its pending word and at the object for
- * spin_ns, then its thread sleeps on the pending word, at most until one of its timers is due; an interrupt,
+ * Events, and waits for events and timers. A waiting CPU looks at its count of kicks and at the object
+ * for spin_ns, then its thread sleeps on its word `sleeping`, at most until one of its timers is due; an interrupt,
  * or another CPU that signals the object, wakes it. It takes interrupts, timers and DPCs and looks again.
  *
- * No wake-up is lost. Against an interrupt there is one word: the sleeper changes it from NT_IDLE to
- * NT_SLEEPING (Z), the waker exchanges it for NT_PENDING (K in nt.h): whoever comes second sees the first.
- * Against KeSetEvent, and a timer that expires on another CPU, there are two words, as in Dekker's protocol,
- * all sequentially consistent: the sleeper writes waiting_on (W1) and then reads the signal state (W2), the
- * setter writes the signal state (S1) and then reads waiting_on (S2): at least one sees the other.
+ * No wake-up is lost, by Dekker's protocol twice over: each side writes its own word and then reads the other's,
+ * with a full barrier between, so that at least one sees the other. Against an interrupt the sleeper writes
+ * `sleeping` and reads `kicks` (Z), the waker adds to `kicks` and reads `sleeping` (K in nt.h). Against KeSetEvent,
+ * and a timer that expires on another CPU, the sleeper writes waiting_on (W1) and then reads the signal state
+ * (W2), the setter writes the signal state (S1) and then reads waiting_on (S2).
  */
 #include "nt.h"
 
@@ -29,21 +29,15 @@ static bool object_take(DISPATCHER_HEADER *object)
 
 static void cpu_sleep(struct nt_cpu *cpu, const DISPATCHER_HEADER *object, uint64_t ns)
 {
-    uint32_t expected = NT_IDLE;
-
     atomic_store_explicit(&cpu->waiting_on, (uintptr_t)object, memory_order_seq_cst); /* W1 */
-    /* Z */
-    if (atomic_compare_exchange_strong_explicit(&cpu->pending, &expected, NT_SLEEPING, memory_order_seq_cst,
-                                                memory_order_relaxed)) {
-        if (object == NULL || __atomic_load_n(&object->SignalState, __ATOMIC_SEQ_CST) == 0) { /* W2 */
-            cpu->counters.sleeps++;
-            sim_os_wait(&cpu->pending, NT_SLEEPING, ns);
-        }
-        /* Awake by itself: back to idle. Woken: the word says NT_PENDING and stays so. */
-        expected = NT_SLEEPING;
-        atomic_compare_exchange_strong_explicit(&cpu->pending, &expected, NT_IDLE, memory_order_relaxed,
-                                                memory_order_relaxed);
+    atomic_store_explicit(&cpu->sleeping, 1, memory_order_seq_cst);
+    sim_os_full_barrier(); /* Z */
+    if (atomic_load_explicit(&cpu->kicks, memory_order_seq_cst) == cpu->kicks_seen &&
+        (object == NULL || __atomic_load_n(&object->SignalState, __ATOMIC_SEQ_CST) == 0)) { /* W2 */
+        cpu->counters.sleeps++;
+        sim_os_wait(&cpu->sleeping, 1, ns);
     }
+    atomic_store_explicit(&cpu->sleeping, 0, memory_order_relaxed);
     atomic_store_explicit(&cpu->waiting_on, 0, memory_order_relaxed);
 }
 

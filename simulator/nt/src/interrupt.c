@@ -26,7 +26,9 @@ void nt_line_changed(void *context, bool asserted)
     struct nt_line *line = device->line;
 
     /* Relaxed: both only bring forward what the next look at the level, ordered by K, would find anyway. */
-    atomic_store_explicit(&line->masked, 0, memory_order_relaxed);
+    if (NT_UNLIKELY(atomic_load_explicit(&line->masked, memory_order_relaxed) != 0)) {
+        atomic_store_explicit(&line->masked, 0, memory_order_relaxed);
+    }
     if (asserted) {
         nt_cpu_kick(line->cpu);
     } else {

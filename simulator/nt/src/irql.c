@@ -8,16 +8,15 @@
 void nt_service(struct nt_cpu *cpu)
 {
     for (;;) {
-        uint32_t pending = NT_IDLE;
+        /*
+         * Acquire pairs with K in nt.h: a line that went up before a kick that is counted here is seen up below; any
+         * other kick is still to be seen. So no interrupt is lost.
+         */
+        uint32_t kicks = atomic_load_explicit(&cpu->kicks, memory_order_acquire);
+        bool kicked = kicks != cpu->kicks_seen;
 
-        if (atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE) {
-            /*
-             * Pairs with K in nt.h: a line that went up before this exchange is seen up below; one that goes
-             * up later leaves NT_PENDING behind. So no interrupt is lost.
-             */
-            pending = atomic_exchange_explicit(&cpu->pending, NT_IDLE, memory_order_seq_cst);
-        }
-        if (pending != NT_IDLE || cpu->deferred) {
+        cpu->kicks_seen = kicks;
+        if (kicked || cpu->deferred) {
             nt_interrupts_take(cpu);
         }
         if (cpu->irql < DISPATCH_LEVEL && (cpu->watched & NT_WATCH_TIMERS) != 0) {
@@ -25,7 +24,7 @@ void nt_service(struct nt_cpu *cpu)
         }
         if (cpu->irql < DISPATCH_LEVEL && atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0) {
             nt_dpcs_run(cpu);
-        } else if (atomic_load_explicit(&cpu->pending, memory_order_relaxed) == NT_IDLE) {
+        } else if (!nt_cpu_kicked(cpu)) {
             return;
         }
     }
@@ -45,7 +44,7 @@ void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function)
                   "lowered to IRQL %u holding a spin lock that needs %u", irql, needed);
     }
     cpu->irql = irql;
-    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE || cpu->deferred ||
+    if (NT_UNLIKELY(nt_cpu_kicked(cpu) || cpu->deferred ||
                     atomic_load_explicit(&cpu->dpc_count, memory_order_relaxed) != 0)) {
         nt_service(cpu);
     } else if (NT_UNLIKELY((cpu->watched & NT_WATCH_TIMERS) != 0)) {

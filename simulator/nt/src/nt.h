@@ -4,7 +4,7 @@
  * what the files of this folder call of each other. Only they include it.
  *
  * Who writes what: a virtual CPU's private part belongs to the thread that entered it, without locks. Across
- * threads there are `pending` and `waiting_on` (wake-up), the DPC queue (its lock), a line's service routines
+ * threads there are `kicks`, `sleeping` and `waiting_on` (wake-up), the DPC queue (its lock), a line's service routines
  * (its lock), and the machine's tables (aero_nt.lock). No lock of this folder is held while another is taken,
  * except a line's, under which service routines run, and the machine's, under which an expiring timer's DPC
  * is queued.
@@ -37,13 +37,6 @@ _Static_assert(NT_SLOT_BYTES == 2 * AERO_SIM_BAR0_SIZE, "two BARs a slot");
 #define NT_FILL_NEW   0xA5 /* what fresh memory holds, so that nobody relies on zeros */
 #define NT_FILL_FREED 0xDD /* and freed pool */
 
-/* Values of nt_cpu.pending. */
-enum {
-    NT_IDLE = 0,
-    NT_PENDING = 1,  /* a line went up, an event was set, or a timer is due: look */
-    NT_SLEEPING = 2, /* the thread sleeps, or is about to: whoever replaces this wakes it */
-};
-
 /* Bits of nt_cpu.watched. */
 enum {
     NT_WATCH_REFEREE = 1,
@@ -71,8 +64,14 @@ struct nt_held {
 };
 
 struct nt_cpu {
-    /* Written by other threads: a line of its own. */
-    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t pending;
+    /*
+     * How often others asked this CPU to look: a line went up, an event was set, a timer is due. They alone write
+     * it, so that its line travels one way. (It may wrap: only if it came round in full between two looks, 2^32
+     * requests, would one be missed.)
+     */
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t kicks;
+    /* Written by this CPU, and by who wakes it; hardly ever while it runs. */
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t sleeping; /* 1: the thread sleeps, or is about to */
     _Atomic uintptr_t waiting_on; /* the event or timer that this CPU sleeps for, or 0 */
 
     /* Private to the CPU's thread. First what a register access touches. */
@@ -80,8 +79,9 @@ struct nt_cpu {
     struct nt_mapping *mappings;
     uint64_t reads;
     uint64_t writes;
-    uint8_t watched; /* NT_WATCH_*: why a register access isn't plain, besides pending */
-    bool deferred;   /* a raised line was left alone because IRQL masks it */
+    uint32_t kicks_seen; /* kicks, when this CPU last looked */
+    uint8_t watched;     /* NT_WATCH_*: why a register access isn't plain, besides kicks */
+    bool deferred;       /* a raised line was left alone because IRQL masks it */
     uint8_t irql;
     uint32_t timer_rest;   /* interruption points to come before the real clock is read for timers */
     uint64_t timer_due_ns; /* no timer of this CPU is due before; UINT64_MAX: none is set */
@@ -122,16 +122,20 @@ struct nt_device {
 };
 
 struct nt_line {
-    struct sim_os_lock lock; /* held while its service routines run, so that a disconnect waits for them */
-    struct _KINTERRUPT *interrupts;
-    struct nt_device *devices[AERO_NT_DEVICES_MAX]; /* changes only while no CPU is inside the kernel */
-    uint32_t device_count;
-    struct nt_cpu *cpu;
+    /* Read by whoever changes the level, on whichever thread; hardly ever written. */
+    _Alignas(SIM_LINE_BYTES) struct nt_cpu *cpu;
+    _Atomic uint32_t masked; /* after a storm, until the level changes */
     uint32_t number;
     uint8_t irql;
-    bool serving; /* written by the CPU alone: inside the service routines */
-    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t fell; /* the level went down since it was last looked at */
-    _Atomic uint32_t masked;                        /* after a storm, until the level changes */
+    uint32_t device_count;
+    struct nt_device *devices[AERO_NT_DEVICES_MAX]; /* changes only while no CPU is inside the kernel */
+
+    /* Written with each interrupt, by the CPU. */
+    _Alignas(SIM_LINE_BYTES) struct sim_os_lock lock; /* held while its service routines run, so that a
+                                                         disconnect waits for them */
+    bool serving;          /* written by the CPU alone: inside the service routines */
+    _Atomic uint32_t fell; /* the level went down since it was last looked at */
+    struct _KINTERRUPT *interrupts;
 };
 
 struct nt_run; /* an allocation of contiguous memory */
@@ -218,11 +222,16 @@ void nt_service(struct nt_cpu *cpu);
 /* To irql <= the present one; checks locks held, then services. */
 void nt_irql_lower(struct nt_cpu *cpu, uint8_t irql, const char *function);
 
+/* Was this CPU asked to look since it last did? */
+static inline bool nt_cpu_kicked(const struct nt_cpu *cpu)
+{
+    return atomic_load_explicit(&cpu->kicks, memory_order_relaxed) != cpu->kicks_seen;
+}
+
 /* Of a call that takes its time: reads the clock, where a timer of this CPU is set. */
 static inline void nt_interruption_point(struct nt_cpu *cpu)
 {
-    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE ||
-                    (cpu->watched & NT_WATCH_TIMERS) != 0)) {
+    if (NT_UNLIKELY(nt_cpu_kicked(cpu) || (cpu->watched & NT_WATCH_TIMERS) != 0)) {
         cpu->timer_rest = 0;
         nt_service(cpu);
     }
@@ -233,7 +242,7 @@ void nt_timers_glance(struct nt_cpu *cpu);
 /* The same where it comes thick and fast: the real clock is read every now and then. */
 static inline void nt_interruption_point_often(struct nt_cpu *cpu)
 {
-    if (NT_UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != NT_IDLE)) {
+    if (NT_UNLIKELY(nt_cpu_kicked(cpu))) {
         nt_service(cpu);
     } else if (NT_UNLIKELY((cpu->watched & NT_WATCH_TIMERS) != 0)) {
         nt_timers_glance(cpu);
@@ -244,11 +253,14 @@ static inline void nt_interruption_point_often(struct nt_cpu *cpu)
 static inline void nt_cpu_kick(struct nt_cpu *cpu)
 {
     /*
-     * K: pairs with the exchange in nt_service (the kicker's stores before, the CPU's looks after) and with Z
-     * in event.c.
+     * K: what the kicker stored before is seen by the CPU's looks behind its load of `kicks` in nt_service. And the
+     * addition stands before this load of `sleeping` as the CPU's store of `sleeping` stands before its last look
+     * at `kicks` (Z in event.c).
      */
-    if (atomic_exchange_explicit(&cpu->pending, NT_PENDING, memory_order_seq_cst) == NT_SLEEPING) {
-        sim_os_wake_one(&cpu->pending);
+    atomic_fetch_add_explicit(&cpu->kicks, 1, memory_order_seq_cst);
+    if (NT_UNLIKELY(atomic_load_explicit(&cpu->sleeping, memory_order_seq_cst) != 0) &&
+        atomic_exchange_explicit(&cpu->sleeping, 0, memory_order_seq_cst) != 0) {
+        sim_os_wake_one(&cpu->sleeping);
     }
 }
 

@@ -2,11 +2,13 @@
 /*
  * READ_REGISTER_* and WRITE_REGISTER_*: from an address in the inaccessible arena to a device and an offset
  * in its BAR0. At any IRQL. This is the hottest path of the simulator: one thread-local load, one look at the
- * CPU's pending word, one table entry; no lock and no locked instruction.
+ * count of kicks, one table entry; no lock and no locked instruction.
  */
 #include "nt.h"
 
 #define NT_INLINE static inline __attribute__((always_inline))
+
+/* The device's side of the access, too, is compiled into it where the linker sees all: its width is constant here. */
 
 /*
  * All ones: an address that no device claims. Detached devices are gone, which is legal to find out by
@@ -88,7 +90,7 @@ static __attribute__((noinline)) void register_write_slowly(struct nt_cpu *cpu,
 
 NT_INLINE bool register_watched(struct nt_cpu *cpu)
 {
-    return (atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->watched) != 0;
+    return ((atomic_load_explicit(&cpu->kicks, memory_order_relaxed) ^ cpu->kicks_seen) | cpu->watched) != 0;
 }
 
 NT_INLINE uint32_t register_read(const volatile void *address, uint32_t width, const char *function)
