@@ -98,7 +98,6 @@ enum aero_sim_status aero_sim_device_create(const struct aero_sim_model *model, 
     device->worker = worker;
     device->queue_count = model->queue_count;
     device->features_offered = model->features | AERO_SIM_F_VERSION_1 | AERO_SIM_F_INDIRECT_DESC; /* COM-6, RNG-4 */
-    device->bells = device->own_bells;
     atomic_init(&device->watch, SIM_WATCH_ABSENT);
     if (!allocate(device)) {
         aero_sim_device_destroy(device);
@@ -310,7 +309,6 @@ static void leave_worker(struct aero_sim_device *device)
         device->sleeps = atomic_load_explicit(&device->worker->sleeps, memory_order_relaxed);
     }
     device->worker = NULL; /* it may be destroyed before this device is */
-    device->bells = device->own_bells;
 }
 
 enum aero_sim_status aero_sim_device_start(struct aero_sim_device *device)

@@ -31,6 +31,7 @@
 /* Registers that are one per device; common_cfg.c maps offsets to them. */
 enum sim_device_register {
     SIM_REG_DEVICE_FEATURE_SELECT,
+    SIM_REG_DEVICE_FEATURE,
     SIM_REG_DRIVER_FEATURE_SELECT,
     SIM_REG_MSIX_CONFIG,
     SIM_REG_NUM_QUEUES,
@@ -91,7 +92,6 @@ struct aero_sim_device {
     struct sim_queue *queues;
     struct sim_room *room; /* of all queues with serve */
     uint32_t queue_count;
-    _Atomic uint32_t *bells; /* one bit a queue and one for events; in the worker, or own_bells (service.c) */
     uint64_t features_offered;
     bool poll_mode;
     bool started, stopped;
@@ -121,11 +121,15 @@ struct aero_sim_device {
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t running; /* DRIVER_OK, bus master on, present: the server may touch guest memory */
     _Atomic uint32_t abandon;    /* a reset waits: what is left of a queue needn't be served */
     _Atomic uint32_t in_service; /* the server is inside */
-    _Atomic uint32_t own_bells[AERO_SIM_QUEUES_MAX / 32 + 1];
     uint32_t step_queue; /* the queue that stepping is at, and where in it */
     enum sim_phase step_phase;
 
     struct sim_interrupts interrupts;
+
+    /* A bell for each queue, and behind them one for events: how often it was rung, and up to where the server has taken
+     * it (service.c). It may wrap: the two agree falsely only after 2^32 rings that the server never looked at. */
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t rung[AERO_SIM_QUEUES_MAX + 1];
+    _Alignas(SIM_LINE_BYTES) _Atomic uint32_t taken[AERO_SIM_QUEUES_MAX + 1]; /* written by the server alone */
 };
 
 /* ---- device.c ---- */
@@ -168,12 +172,23 @@ bool sim_pci_bus_master(const struct aero_sim_device *device);
 bool sim_pci_intx_disabled(const struct aero_sim_device *device);
 
 /* ---- service.c ---- */
-/* The event bell stands behind the queues' bells. */
-static inline uint32_t sim_bell_words(const struct aero_sim_device *device)
-{
-    return device->queue_count / 32 + 1;
-}
 void sim_bell_ring(struct aero_sim_device *device, uint32_t bell);
+/* Was it rung since the server took it last? */
+static inline bool sim_bell_is_rung(const struct aero_sim_device *device, uint32_t bell)
+{
+    return atomic_load_explicit(&device->rung[bell], memory_order_seq_cst) !=
+           atomic_load_explicit(&device->taken[bell], memory_order_seq_cst);
+}
+/* Was any? Asked all the time by an idle worker: one branch in all. */
+static inline bool sim_bells_are_rung(const struct aero_sim_device *device)
+{
+    uint32_t difference = 0;
+
+    for (uint32_t bell = 0; bell <= device->queue_count; bell++)
+        difference |= atomic_load_explicit(&device->rung[bell], memory_order_seq_cst) ^
+                      atomic_load_explicit(&device->taken[bell], memory_order_relaxed);
+    return difference;
+}
 /*
  * Recomputes `running`: where it became true every bell is rung, where it became false it waits until the server has left.
  * Under lock, as the two below.
@@ -183,10 +198,10 @@ void sim_service_update(struct aero_sim_device *device);
 void sim_service_halt(struct aero_sim_device *device);
 void sim_service_abandon(struct aero_sim_device *device);
 /*
- * For the worker: serves what the bells of the device's word say; and looks at every enabled queue unasked (poll mode).
- * The first answers whether there was anything to do, the second whether the device runs.
+ * For the worker: serves what the device's bells say; and looks at every enabled queue unasked (poll mode), if the device
+ * runs, as it answers.
  */
-bool sim_service_bells(struct aero_sim_device *device, uint32_t word);
+void sim_service_bells(struct aero_sim_device *device);
 bool sim_service_poll(struct aero_sim_device *device);
 /* Stops polling the device, where the worker is inside it. */
 void sim_service_leave(struct aero_sim_device *device);

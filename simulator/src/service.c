@@ -3,9 +3,10 @@
  * Serving a device: from a bell to the interrupt, on the worker's thread or, without a worker, a step a call. And the two
  * handshakes between the bus and the server:
  *
- * Bells (P4). A doorbell sets a bit; the server clears it and only then looks at avail.idx. Both are sequentially
- * consistent read-modify-writes: either the server's clear comes later and its look sees what the driver published before
- * it rang, or the doorbell finds the bit clear and sets it again. No ring is lost.
+ * Bells (P4). A bell is two counts: `rung`, which whoever rings adds to, and `taken`, up to where the server has taken it.
+ * Where they differ the server notes the first as the second and only then looks at avail.idx. A ring that it noted happened
+ * before the look, which sees what was published before it; one that comes later makes the two differ again. So no ring is
+ * lost; and the server never writes to the line that doorbells write to, which travels one way.
  *
  * Running (Q). The server says that it is inside and then asks whether the device still runs; who ends that (a reset, bus
  * mastering switched off, a stop) says so and then waits until nobody is inside. A full barrier lies between the two
@@ -26,7 +27,7 @@
 
 void sim_bell_ring(struct aero_sim_device *device, uint32_t bell)
 {
-    atomic_fetch_or_explicit(&device->bells[bell / 32], 1u << bell % 32, memory_order_seq_cst); /* P4 */
+    atomic_fetch_add_explicit(&device->rung[bell], 1, memory_order_seq_cst); /* P4 */
     if (device->worker)
         sim_worker_alert(device->worker);
 }
@@ -99,14 +100,12 @@ void sim_service_drain(struct aero_sim_device *device)
 
     if (!device->worker)
         return;
-    for (uint32_t word = 0; word < sim_bell_words(device); word++) {
-        /* Not the event bell: a model's threads may ring it all the time until they are told to stop. */
-        uint32_t doorbells = word == device->queue_count / 32 ? (1u << device->queue_count % 32) - 1 : UINT32_MAX;
-
-        while ((atomic_load_explicit(&device->bells[word], memory_order_seq_cst) & doorbells) && sim_os_now_ns() < end)
+    /* Not the event bell: a model's threads may ring it all the time until they are told to stop. */
+    for (uint32_t bell = 0; bell < device->queue_count; bell++) {
+        while (sim_bell_is_rung(device, bell) && sim_os_now_ns() < end)
             sim_os_yield();
     }
-    /* The server is inside and saw that the device runs before it cleared a bell, so what the last bells asked for is
+    /* The server is inside and saw that the device runs before it took a bell, so what the last bells asked for is
      * done, or will be before the halt that comes next is over. */
 }
 
@@ -284,6 +283,19 @@ static enum sim_phase serve_row(struct aero_sim_device *device, uint32_t index)
     return after_serve(ring);
 }
 
+/*
+ * The interrupt that the chains will end in has to take two lines from the driver: used.idx and the ISR byte. Asked for
+ * here, they come while the chains are served. Where the driver wants no interrupt it is polling, and would fetch used.idx
+ * back before it is written.
+ */
+static void expect_interrupt(struct aero_sim_device *device, const struct sim_ring *ring)
+{
+    if (__atomic_load_n(&ring->avail->flags, __ATOMIC_RELAXED) & SIM_AVAIL_F_NO_INTERRUPT)
+        return;
+    sim_os_prefetch_write(&ring->used->idx);
+    sim_os_prefetch_write(&device->interrupts.isr);
+}
+
 /* Serves what waits in the queue now; what comes meanwhile rings again. */
 static void run_queue(struct aero_sim_device *device, uint32_t index)
 {
@@ -298,6 +310,7 @@ static void run_queue(struct aero_sim_device *device, uint32_t index)
     }
     if (!see(device, index))
         return;
+    expect_interrupt(device, &queue->ring);
     while (phase != SIM_PHASE_IDLE && !abandoned(device)) {
         if (phase == SIM_PHASE_SERVE && !device->trace && !device->quirks.mask)
             phase = serve_row(device, index);
@@ -306,30 +319,39 @@ static void run_queue(struct aero_sim_device *device, uint32_t index)
     }
 }
 
-bool sim_service_bells(struct aero_sim_device *device, uint32_t word)
+/* Takes the bell, if it was rung: what stands before the ring is seen by what follows. */
+static bool take_bell(struct aero_sim_device *device, uint32_t bell)
 {
-    uint32_t bells;
+    uint32_t rung = atomic_load_explicit(&device->rung[bell], memory_order_acquire); /* P4 */
+
+    if (rung == atomic_load_explicit(&device->taken[bell], memory_order_relaxed))
+        return false;
+    /* Release pairs with sim_service_drain: it sees that the server is inside. */
+    atomic_store_explicit(&device->taken[bell], rung, memory_order_release);
+    return true;
+}
+
+void sim_service_bells(struct aero_sim_device *device)
+{
     bool ran;
 
     atomic_store_explicit(&device->in_service, 1, memory_order_seq_cst);
     sim_os_full_barrier(); /* Q */
     ran = runs(device);
-    bells = atomic_exchange_explicit(&device->bells[word], 0, memory_order_seq_cst); /* P4 */
-    /* NTF-6. Asked before the bells are taken, so that a halt can't drop what sim_service_drain saw taken, and again behind
-     * it, so that those of sim_service_update can't be lost. */
-    if (!ran && !runs(device))
-        bells = 0;
-    while (bells) {
-        uint32_t bell = 32 * word + (uint32_t)__builtin_ctz(bells);
-
-        bells &= bells - 1;
+    for (uint32_t bell = 0; bell <= device->queue_count; bell++) {
+        if (!take_bell(device, bell))
+            continue;
+        /* NTF-6. Asked before bells are taken, so that a halt can't drop what sim_service_drain saw taken, and again behind
+         * it, so that those of sim_service_update can't be lost. */
+        ran = ran || runs(device);
+        if (!ran)
+            continue;
         if (bell == device->queue_count)
             run_event(device);
         else
             run_queue(device, bell);
     }
     sim_service_leave(device);
-    return true;
 }
 
 /* The worker stays inside a polled device from pass to pass, for entering costs a full barrier. */
@@ -364,14 +386,11 @@ bool sim_service_poll(struct aero_sim_device *device)
 /* The next bell of a device that steps, or false. */
 static bool next_bell(struct aero_sim_device *device, uint32_t *bell_out)
 {
-    for (uint32_t word = 0; word < sim_bell_words(device); word++) {
-        uint32_t bells = atomic_load_explicit(&device->bells[word], memory_order_seq_cst);
-
-        if (!bells)
-            continue;
-        *bell_out = 32 * word + (uint32_t)__builtin_ctz(bells);
-        atomic_fetch_and_explicit(&device->bells[word], ~(bells & -bells), memory_order_seq_cst);
-        return true;
+    for (uint32_t bell = 0; bell <= device->queue_count; bell++) {
+        if (take_bell(device, bell)) {
+            *bell_out = bell;
+            return true;
+        }
     }
     return false;
 }

@@ -15,57 +15,34 @@
 
 /* ---- Mail ---- */
 
-/* The first word of a run of free ones, or the end of the table. */
-static uint32_t find_words(const struct aero_sim_worker *worker, uint32_t wanted)
-{
-    uint32_t run = 0;
-
-    for (uint32_t i = 0; i < SIM_WORKER_WORDS; i++) {
-        run = worker->owner[i] ? 0 : run + 1;
-        if (run == wanted)
-            return i + 1 - wanted;
-    }
-    return SIM_WORKER_WORDS;
-}
-
 static enum aero_sim_status add(struct aero_sim_worker *worker, struct aero_sim_device *device)
 {
-    uint32_t words = sim_bell_words(device);
-    uint32_t first = find_words(worker, words);
-
-    if (worker->device_count == AERO_SIM_DEVICES_MAX || first == SIM_WORKER_WORDS)
+    if (worker->device_count == AERO_SIM_DEVICES_MAX)
         return AERO_SIM_LIMIT;
-    for (uint32_t i = first; i < first + words; i++)
-        worker->owner[i] = device;
-    if (worker->word_count < first + words)
-        worker->word_count = first + words;
-    worker->device_count++;
+    worker->devices[worker->device_count++] = device;
     if (device->poll_mode)
         worker->polled[worker->polled_count++] = device;
-    device->bells = &worker->bells[first];
     return AERO_SIM_OK;
+}
+
+/* Answers how many are left of count. */
+static uint32_t remove_from(struct aero_sim_device **table, uint32_t count, const struct aero_sim_device *device)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (table[i] != device)
+            table[kept++] = table[i];
+    }
+    return kept;
 }
 
 static enum aero_sim_status take_off(struct aero_sim_worker *worker, struct aero_sim_device *device)
 {
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < worker->word_count; i++) {
-        if (worker->owner[i] == device) {
-            worker->owner[i] = NULL;
-            atomic_store_explicit(&worker->bells[i], 0, memory_order_relaxed);
-        }
-    }
-    while (worker->word_count && !worker->owner[worker->word_count - 1])
-        worker->word_count--;
-    for (uint32_t i = 0; i < worker->polled_count; i++) {
-        if (worker->polled[i] != device)
-            worker->polled[kept++] = worker->polled[i];
-    }
-    if (kept != worker->polled_count)
+    if (device->poll_mode)
         sim_service_leave(device);
-    worker->polled_count = kept;
-    worker->device_count--;
+    worker->device_count = remove_from(worker->devices, worker->device_count, device);
+    worker->polled_count = remove_from(worker->polled, worker->polled_count, device);
     return AERO_SIM_OK;
 }
 
@@ -120,15 +97,15 @@ static bool something_waits(struct aero_sim_worker *worker)
 {
     if (atomic_load_explicit(&worker->mail, memory_order_seq_cst))
         return true;
-    for (uint32_t i = 0; i < worker->word_count; i++) {
-        if (atomic_load_explicit(&worker->bells[i], memory_order_seq_cst))
+    for (uint32_t i = 0; i < worker->device_count; i++) {
+        if (sim_bells_are_rung(worker->devices[i]))
             return true;
     }
     return false;
 }
 
 /*
- * W: `parked` is set, and then the bells are looked at once more; a doorbell sets its bell, and then looks at `parked`. With
+ * W: `parked` is set, and then the bells are looked at once more; a doorbell rings its bell, and then looks at `parked`. With
  * a full barrier between the two halves on both sides, one of them sees the other: no doorbell is slept through.
  */
 static void sleep_until_alerted(struct aero_sim_worker *worker)
@@ -149,11 +126,11 @@ static bool pass(struct aero_sim_worker *worker)
 {
     bool worked = false;
 
-    for (uint32_t i = 0; i < worker->word_count; i++) {
-        struct aero_sim_device *device = worker->owner[i];
-
-        if (atomic_load_explicit(&worker->bells[i], memory_order_relaxed))
-            worked |= sim_service_bells(device, (uint32_t)(&worker->bells[i] - device->bells));
+    for (uint32_t i = 0; i < worker->device_count; i++) {
+        if (sim_bells_are_rung(worker->devices[i])) {
+            sim_service_bells(worker->devices[i]);
+            worked = true;
+        }
     }
     for (uint32_t i = 0; i < worker->polled_count; i++)
         worked |= sim_service_poll(worker->polled[i]);

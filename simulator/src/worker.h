@@ -6,23 +6,16 @@
 #include "aero_sim.h"
 #include "os.h"
 
-/* Each device has a word for 32 bells: at most 64 queues and the event bell. */
-#define SIM_WORKER_WORDS (AERO_SIM_DEVICES_MAX * (AERO_SIM_QUEUES_MAX / 32 + 1))
-
 struct aero_sim_worker {
-    /*
-     * One line holds what a doorbell and an idle worker exchange: is it asleep, is there mail, and the first bells.
-     */
+    /* What a doorbell looks at, and whoever sends mail. */
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t parked; /* 1: asleep, or about to be */
     _Atomic uint32_t mail;                            /* 1: a letter waits */
-    _Atomic uint32_t bells[SIM_WORKER_WORDS];
 
     /* The worker's own. */
-    _Alignas(SIM_LINE_BYTES) uint32_t word_count; /* of bells in use, gaps included */
-    uint32_t device_count;
+    _Alignas(SIM_LINE_BYTES) uint32_t device_count;
     uint32_t polled_count;
-    struct aero_sim_device *owner[SIM_WORKER_WORDS]; /* whose word it is, or NULL */
-    struct aero_sim_device *polled[AERO_SIM_DEVICES_MAX];
+    struct aero_sim_device *devices[AERO_SIM_DEVICES_MAX];
+    struct aero_sim_device *polled[AERO_SIM_DEVICES_MAX]; /* those of them in poll mode */
     uint64_t spin_ns;
 
     /* Mail: one letter at a time, answered before the sender goes on. */
@@ -36,7 +29,7 @@ struct aero_sim_worker {
 };
 
 /*
- * Puts the device on the worker (device->bells then points into it), or takes it off. Both wait until the worker has done
+ * Puts the device on the worker, or takes it off. Both wait until the worker has done
  * it; after the removal the worker knows nothing of the device. LIMIT: too many devices.
  */
 enum aero_sim_status sim_worker_add(struct aero_sim_worker *worker, struct aero_sim_device *device);
