@@ -13,6 +13,8 @@ struct common_register {
     uint8_t scope;
     uint8_t slot; /* enum sim_device_register or enum sim_queue_register */
     bool writable;
+    /* The straight cases, in one comparison: width where nothing is to be done but to load or store the device's slot. */
+    uint8_t load_width, store_width;
     uint64_t (*read)(struct aero_sim_device *device); /* NULL: the slot */
     void (*write)(struct aero_sim_device *device, uint32_t value);
 };
@@ -29,16 +31,12 @@ static void store(_Atomic uint32_t *word, uint32_t value)
 
 /* ---- Features ---- */
 
-static uint64_t read_device_feature(struct aero_sim_device *device)
+/* The half that is selected is kept ready, for drivers read it more often than they select one. */
+static void select_device_feature(struct aero_sim_device *device, uint32_t select)
 {
-    switch (load(&device->registers[SIM_REG_DEVICE_FEATURE_SELECT])) {
-    case 0:
-        return (uint32_t)device->features_offered;
-    case 1:
-        return (uint32_t)(device->features_offered >> 32);
-    default:
-        return 0; /* COM-5 */
-    }
+    store(&device->registers[SIM_REG_DEVICE_FEATURE_SELECT], select);
+    store(&device->registers[SIM_REG_DEVICE_FEATURE],
+          select < 2 ? (uint32_t)(device->features_offered >> 32 * select) : 0); /* COM-5 */
 }
 
 static uint64_t read_driver_feature(struct aero_sim_device *device)
@@ -71,7 +69,7 @@ static uint64_t features_accepted(const struct aero_sim_device *device)
 
 void sim_common_initialise(struct aero_sim_device *device)
 {
-    store(&device->registers[SIM_REG_DEVICE_FEATURE_SELECT], 0);
+    select_device_feature(device, 0);
     store(&device->registers[SIM_REG_DRIVER_FEATURE_SELECT], 0);
     store(&device->registers[SIM_REG_MSIX_CONFIG], 0xFFFF);
     store(&device->registers[SIM_REG_NUM_QUEUES], device->queue_count);
@@ -168,11 +166,8 @@ static void add_status(struct aero_sim_device *device, uint32_t value)
     sim_service_update(device);
 }
 
-static void write_device_status(struct aero_sim_device *device, uint32_t value)
+static __attribute__((noinline)) void change_device_status(struct aero_sim_device *device, uint32_t value)
 {
-    /* What is set already says nothing new, and takes no lock. */
-    if (value && value == sim_device_status(device))
-        return;
     sim_os_lock_acquire(&device->lock);
     if (!came_too_late(device)) {
         if (value == 0)
@@ -181,6 +176,13 @@ static void write_device_status(struct aero_sim_device *device, uint32_t value)
             add_status(device, value);
     }
     sim_os_lock_release(&device->lock);
+}
+
+static void write_device_status(struct aero_sim_device *device, uint32_t value)
+{
+    /* What is set already says nothing new, and takes no lock. */
+    if (!value || value != sim_device_status(device))
+        change_device_status(device, value);
 }
 
 /* ---- queue_enable ---- */
@@ -225,25 +227,26 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
 
 /* ---- The table ---- */
 
-#define DEVICE_RW(name, width, slot) {name, width, DEVICE_WIDE, slot, true, NULL, NULL}
-#define DEVICE_RO(name, width, slot) {name, width, DEVICE_WIDE, slot, false, NULL, NULL}
-#define QUEUE_RW(name, width, slot) {name, width, PER_QUEUE, slot, true, NULL, NULL}
-#define QUEUE_RO(name, width, slot) {name, width, PER_QUEUE, slot, false, NULL, NULL}
+#define DEVICE_RW(name, width, slot) {name, width, DEVICE_WIDE, slot, true, width, width, NULL, NULL}
+#define DEVICE_RO(name, width, slot) {name, width, DEVICE_WIDE, slot, false, width, 0, NULL, NULL}
+#define QUEUE_RW(name, width, slot) {name, width, PER_QUEUE, slot, true, 0, 0, NULL, NULL}
+#define QUEUE_RO(name, width, slot) {name, width, PER_QUEUE, slot, false, 0, 0, NULL, NULL}
 
 /* Indexed by offset (COM-1). */
 static const struct common_register registers[SIM_COMMON_BYTES] = {
-    [0x00] = DEVICE_RW("device_feature_select", 4, SIM_REG_DEVICE_FEATURE_SELECT),
-    [0x04] = {"device_feature", 4, DEVICE_WIDE, 0, false, read_device_feature, NULL},
+    [0x00] = {"device_feature_select", 4, DEVICE_WIDE, SIM_REG_DEVICE_FEATURE_SELECT, true, 4, 0, NULL,
+              select_device_feature},
+    [0x04] = DEVICE_RO("device_feature", 4, SIM_REG_DEVICE_FEATURE),
     [0x08] = DEVICE_RW("driver_feature_select", 4, SIM_REG_DRIVER_FEATURE_SELECT),
-    [0x0C] = {"driver_feature", 4, DEVICE_WIDE, 0, true, read_driver_feature, write_driver_feature},
+    [0x0C] = {"driver_feature", 4, DEVICE_WIDE, 0, true, 0, 0, read_driver_feature, write_driver_feature},
     [0x10] = DEVICE_RW("msix_config", 2, SIM_REG_MSIX_CONFIG),
     [0x12] = DEVICE_RO("num_queues", 2, SIM_REG_NUM_QUEUES),
-    [0x14] = {"device_status", 1, DEVICE_WIDE, SIM_REG_DEVICE_STATUS, true, NULL, write_device_status},
-    [0x15] = {"config_generation", 1, DEVICE_WIDE, 0, false, sim_device_cfg_generation, NULL},
+    [0x14] = {"device_status", 1, DEVICE_WIDE, SIM_REG_DEVICE_STATUS, true, 1, 0, NULL, write_device_status},
+    [0x15] = {"config_generation", 1, DEVICE_WIDE, 0, false, 0, 0, sim_device_cfg_generation, NULL},
     [0x16] = DEVICE_RW("queue_select", 2, SIM_REG_QUEUE_SELECT),
     [0x18] = QUEUE_RO("queue_size", 2, SIM_REG_QUEUE_SIZE),
     [0x1A] = QUEUE_RW("queue_msix_vector", 2, SIM_REG_QUEUE_MSIX_VECTOR),
-    [0x1C] = {"queue_enable", 2, PER_QUEUE, SIM_REG_QUEUE_ENABLE, true, NULL, write_queue_enable},
+    [0x1C] = {"queue_enable", 2, PER_QUEUE, SIM_REG_QUEUE_ENABLE, true, 0, 0, NULL, write_queue_enable},
     [0x1E] = QUEUE_RO("queue_notify_off", 2, SIM_REG_QUEUE_NOTIFY_OFF),
     [0x20] = QUEUE_RW("queue_desc_lo", 4, SIM_REG_QUEUE_DESC_LO),
     [0x24] = QUEUE_RW("queue_desc_hi", 4, SIM_REG_QUEUE_DESC_HI),
@@ -253,49 +256,49 @@ static const struct common_register registers[SIM_COMMON_BYTES] = {
     [0x34] = QUEUE_RW("queue_used_hi", 4, SIM_REG_QUEUE_USED_HI),
 };
 
-/* The row for an access of exactly a register's width, or NULL (BAR-6). */
-static inline const struct common_register *row_of(uint32_t offset, uint32_t width)
+/* The word of a register of the queue selected, or NULL where queue_select names none (COM-12). */
+static _Atomic uint32_t *word_of_queue(struct aero_sim_device *device, const struct common_register *row)
 {
-    return offset < SIM_COMMON_BYTES && registers[offset].width == width ? &registers[offset] : NULL;
-}
+    uint32_t select = load(&device->registers[SIM_REG_QUEUE_SELECT]);
 
-/* The register's word, or NULL where queue_select names no queue (COM-12). */
-static inline _Atomic uint32_t *word_of(struct aero_sim_device *device, const struct common_register *row)
-{
-    uint32_t select;
-
-    if (row->scope == DEVICE_WIDE)
-        return &device->registers[row->slot];
-    select = load(&device->registers[SIM_REG_QUEUE_SELECT]);
     return select < device->queue_count ? &device->queues[select].registers[row->slot] : NULL;
 }
 
+/* An access of another than a register's own width reaches none (BAR-6). */
 uint64_t sim_common_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
-    const struct common_register *row = row_of(offset, width);
+    const struct common_register *row;
     const _Atomic uint32_t *word;
 
-    if (!row)
+    if (offset >= SIM_COMMON_BYTES || !width)
+        return 0;
+    row = &registers[offset];
+    /* Acquire, for device_status: what is read after it is no older than it is. */
+    if (SIM_LIKELY(row->load_width == width))
+        return atomic_load_explicit(&device->registers[row->slot], memory_order_acquire);
+    if (row->width != width)
         return 0;
     if (row->read)
         return row->read(device);
-    word = word_of(device, row);
-    /* Acquire, for device_status: what is read after it is no older than it is. */
-    return word ? atomic_load_explicit(word, memory_order_acquire) : 0;
+    word = word_of_queue(device, row);
+    return word ? load(word) : 0;
 }
 
 void sim_common_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
 {
-    const struct common_register *row = row_of(offset, width);
+    const struct common_register *row;
     _Atomic uint32_t *word;
 
-    if (!row || !row->writable)
+    if (offset >= SIM_COMMON_BYTES || !width)
         return;
-    word = word_of(device, row);
-    if (!word)
-        return;
-    if (row->write)
+    row = &registers[offset];
+    if (SIM_LIKELY(row->store_width == width)) {
+        store(&device->registers[row->slot], (uint32_t)value);
+    } else if (row->width == width && row->write) {
         row->write(device, (uint32_t)value);
-    else
-        store(word, (uint32_t)value);
+    } else if (row->width == width && row->scope == PER_QUEUE && row->writable) {
+        word = word_of_queue(device, row);
+        if (word)
+            store(word, (uint32_t)value);
+    }
 }

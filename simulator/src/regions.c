@@ -42,7 +42,7 @@ static inline uint64_t straight_read(struct aero_sim_device *device, uint32_t of
 {
     const struct region_row *row;
 
-    if (offset < SIM_COMMON_BYTES)
+    if (SIM_LIKELY(offset < SIM_COMMON_BYTES))
         return sim_common_read(device, offset, width);
     row = row_of(offset, width);
     return row ? row->read(device, offset & 0xFFF, width) : 0;
@@ -52,7 +52,7 @@ static inline void straight_write(struct aero_sim_device *device, uint32_t offse
 {
     const struct region_row *row;
 
-    if (offset < SIM_COMMON_BYTES) {
+    if (SIM_LIKELY(offset < SIM_COMMON_BYTES)) {
         sim_common_write(device, offset, width, value & all_ones(width));
         return;
     }

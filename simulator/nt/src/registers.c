@@ -9,6 +9,7 @@
 #define NT_INLINE static inline __attribute__((always_inline))
 
 /* The device's side of the access, too, is compiled into it where the linker sees all: its width is constant here. */
+#define NT_FLAT __attribute__((flatten))
 
 /*
  * All ones: an address that no device claims. Detached devices are gone, which is legal to find out by
@@ -136,32 +137,32 @@ NT_INLINE void register_write(volatile void *address, uint32_t width, uint32_t v
     }
 }
 
-UCHAR NTAPI READ_REGISTER_UCHAR(const volatile UCHAR *Register)
+NT_FLAT UCHAR NTAPI READ_REGISTER_UCHAR(const volatile UCHAR *Register)
 {
     return (UCHAR)register_read(Register, 1, "READ_REGISTER_UCHAR");
 }
 
-USHORT NTAPI READ_REGISTER_USHORT(const volatile USHORT *Register)
+NT_FLAT USHORT NTAPI READ_REGISTER_USHORT(const volatile USHORT *Register)
 {
     return (USHORT)register_read(Register, 2, "READ_REGISTER_USHORT");
 }
 
-ULONG NTAPI READ_REGISTER_ULONG(const volatile ULONG *Register)
+NT_FLAT ULONG NTAPI READ_REGISTER_ULONG(const volatile ULONG *Register)
 {
     return register_read(Register, 4, "READ_REGISTER_ULONG");
 }
 
-VOID NTAPI WRITE_REGISTER_UCHAR(volatile UCHAR *Register, UCHAR Value)
+NT_FLAT VOID NTAPI WRITE_REGISTER_UCHAR(volatile UCHAR *Register, UCHAR Value)
 {
     register_write(Register, 1, Value, "WRITE_REGISTER_UCHAR");
 }
 
-VOID NTAPI WRITE_REGISTER_USHORT(volatile USHORT *Register, USHORT Value)
+NT_FLAT VOID NTAPI WRITE_REGISTER_USHORT(volatile USHORT *Register, USHORT Value)
 {
     register_write(Register, 2, Value, "WRITE_REGISTER_USHORT");
 }
 
-VOID NTAPI WRITE_REGISTER_ULONG(volatile ULONG *Register, ULONG Value)
+NT_FLAT VOID NTAPI WRITE_REGISTER_ULONG(volatile ULONG *Register, ULONG Value)
 {
     register_write(Register, 4, Value, "WRITE_REGISTER_ULONG");
 }
