@@ -47,7 +47,7 @@ NOT_CALLED(roundtrip_poll)
 NOT_CALLED(roundtrip_kick_isr_spin)
 NOT_CALLED(roundtrip_kick_isr_sleep)
 NOT_CALLED(ring_poll)
-NOT_CALLED(ring_kick)
+NOT_CALLED(driver_kick)
 NOT_CALLED(blk_read)
 NOT_CALLED(blk_write)
 

@@ -34,6 +34,7 @@ struct bench_parameters {
     bool exactly;     /* published whenever it's so many, and not before; else once a reap, up to so many */
     bool indirect;    /* the chain is in a table */
     bool copy;        /* the device copies what it is given */
+    bool kick;        /* with doorbells, and interrupts; else both sides poll */
     bool swept;       /* the row is one of many that differ in one of these: see choose.h */
 };
 
@@ -144,7 +145,7 @@ bool roundtrip_kick_isr_spin(struct bench_run *run);
 bool roundtrip_kick_isr_sleep(struct bench_run *run);
 
 bool ring_poll(struct bench_run *run);
-bool ring_kick(struct bench_run *run);
+bool driver_kick(struct bench_run *run);
 
 bool blk_read(struct bench_run *run);
 bool blk_write(struct bench_run *run);

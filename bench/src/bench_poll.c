@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The ring rows where both sides poll: throughput. Every ring is kept full of readable buffers, as Linux's
+ * The ring rows: throughput, by polling on both sides or with doorbells and interrupts. Every ring is kept full of readable buffers, as Linux's
  * ringtest keeps its own: what comes back is made available again at once. A sample is the time of the next
  * batch completions, from one stamp to the next; stamps follow each other without a gap, so samples add up to
  * the whole time.
  */
 #include "fleet.h"
 #include "sink.h"
+#include "waiter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,13 @@
 /* Long chains are published before there are 32 of them, for the ring holds few: both sides should have work. */
 #define PUBLISHED_DESCRIPTORS 128u
 
+/* How often a driver looks, some 40 ns each, before it asks for an interrupt and sleeps. */
+#define LOOKS_BEFORE_WAIT 64u
+
 /* A ring that is kept full. */
 struct lane {
     AERO_VIRTIO_SPLIT_RING *ring;
+    REFERENCE_QUEUE *queue; /* whose ring it is: for its doorbell */
     uint32_t unpublished;
 };
 
@@ -34,6 +39,7 @@ struct poll {
     uint32_t publish;        /* chains that are published at once, up to */
     uint32_t reaped_at_once; /* up to */
     struct fleet fleet;
+    struct waiter waiter; /* with kick: for the interrupts of the only device */
     struct lane *lanes;
     uint32_t lane_count, turn; /* turn: the lane that comes next */
     /* Chain by chain, lane by lane; a chain's first is its cookie. */
@@ -75,7 +81,7 @@ static bool open_fleet(struct poll *poll)
 {
     const struct bench_parameters *with = poll->with;
     struct rig_options options = {.model = "loopback",
-                                  .poll = true,
+                                  .poll = !with->kick,
                                   .spin_ns = RIG_SPIN,
                                   .queue_size = with->queue_size,
                                   .queue_count = (uint16_t)poll->queues,
@@ -89,13 +95,21 @@ static bool open_fleet(struct poll *poll)
                       poll->queues * poll->chains * poll->segments_a_chain * poll->buffer_bytes);
 }
 
-/* Puts all chains of the lane on its ring. segments: the lane's, whose buffers lie from gpa on. */
+static void publish(const struct poll *poll, struct lane *lane)
+{
+    AeroVirtioSplitRingPublish(lane->ring);
+    lane->unpublished = 0;
+    if (poll->with->kick)
+        (void)AeroVirtioNotifyQueue(&lane->queue->Device->Transport, lane->queue->Index,
+                                    lane->queue->NotifyOff);
+}
+
+/* Puts all chains of the lane on its ring, unpublished. segments: the lane's, whose buffers lie from gpa on. */
 static NTSTATUS fill(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segments, uint64_t gpa)
 {
     NTSTATUS status = STATUS_SUCCESS;
     uint32_t i;
 
-    AeroVirtioSplitRingSuppressInterrupts(lane->ring);
     for (i = 0; i < poll->chains * poll->segments_a_chain; i++) {
         segments[i].Address = gpa + (uint64_t)i * poll->buffer_bytes;
         segments[i].Length = poll->with->bytes;
@@ -104,7 +118,6 @@ static NTSTATUS fill(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEG
         status = AeroVirtioSplitRingAdd(lane->ring, segments, (USHORT)poll->segments_a_chain, 0, segments);
         segments += poll->segments_a_chain;
     }
-    AeroVirtioSplitRingPublish(lane->ring);
     return status;
 }
 
@@ -121,18 +134,37 @@ static bool make_lanes(struct poll *poll)
         struct rig *rig = &poll->fleet.rigs[i / poll->queues];
         uint32_t queue = i % poll->queues;
 
-        poll->lanes[i].ring = &rig->driver.Queues[queue].Ring;
+        poll->lanes[i].queue = &rig->driver.Queues[queue];
+        poll->lanes[i].ring = &poll->lanes[i].queue->Ring;
         status = fill(poll, &poll->lanes[i], &poll->segments[(size_t)i * segments],
                       rig->memory_gpa + (uint64_t)queue * segments * poll->buffer_bytes);
+        AeroVirtioSplitRingSuppressInterrupts(poll->lanes[i].ring);
     }
-    return NT_SUCCESS(status) || rig_fail(poll->fleet.rigs, "AeroVirtioSplitRingAdd", status);
+    if (!NT_SUCCESS(status))
+        return rig_fail(poll->fleet.rigs, "AeroVirtioSplitRingAdd", status);
+    if (poll->with->kick && !waiter_connect(&poll->waiter, poll->fleet.rigs))
+        return false;
+    for (i = 0; i < poll->lane_count; i++)
+        publish(poll, &poll->lanes[i]);
+    return true;
 }
 
 /* ---- The rings ---- */
 
+/* Sleeps until there may be something to reap: asks for an interrupt, looks once more, waits for it (INT-5, quirk 10). */
+static NTSTATUS await_interrupt(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring)
+{
+    NTSTATUS status = STATUS_SUCCESS;
+
+    if (!AeroVirtioSplitRingRearmInterrupts(ring))
+        status = waiter_wait(&poll->waiter);
+    AeroVirtioSplitRingSuppressInterrupts(ring);
+    return status;
+}
+
 /* Reaps up to max completions, once there are any. 0: status_out says why there never were. */
-static uint32_t reap_some(AERO_VIRTIO_SPLIT_RING *ring, AERO_VIRTIO_COMPLETION *completions, uint32_t max,
-                          NTSTATUS *status_out)
+static uint32_t reap_some(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring,
+                          AERO_VIRTIO_COMPLETION *completions, uint32_t max, NTSTATUS *status_out)
 {
     struct rig_patience patience = {0, 0};
     uint32_t count;
@@ -140,27 +172,22 @@ static uint32_t reap_some(AERO_VIRTIO_SPLIT_RING *ring, AERO_VIRTIO_COMPLETION *
     while ((count = AeroVirtioSplitRingReapMany(ring, completions, max, status_out)) == 0) {
         if (*status_out != STATUS_NO_MORE_ENTRIES)
             return 0;
-        if (!rig_patient(&patience)) {
-            *status_out = STATUS_IO_TIMEOUT;
+        *status_out = rig_patient(&patience) ? STATUS_SUCCESS : STATUS_IO_TIMEOUT;
+        if (poll->with->kick && patience.looks % LOOKS_BEFORE_WAIT == 0)
+            *status_out = await_interrupt(poll, ring);
+        if (*status_out != STATUS_SUCCESS)
             return 0;
-        }
     }
     return count;
-}
-
-static void publish(struct lane *lane)
-{
-    AeroVirtioSplitRingPublish(lane->ring);
-    lane->unpublished = 0;
 }
 
 /*
  * Has up to max chains of a lane completed and replaced by new ones; 0: status_out says why there are none.
  */
-static uint32_t visit(const struct poll *poll, struct lane *lane, uint32_t max, NTSTATUS *status_out)
+static uint32_t visit(struct poll *poll, struct lane *lane, uint32_t max, NTSTATUS *status_out)
 {
     AERO_VIRTIO_COMPLETION completions[REAPED_MAX];
-    uint32_t count = reap_some(lane->ring, completions, max, status_out), i;
+    uint32_t count = reap_some(poll, lane->ring, completions, max, status_out), i;
 
     for (i = 0; i < count; i++) {
         *status_out = AeroVirtioSplitRingAdd(lane->ring, completions[i].Cookie,
@@ -168,10 +195,10 @@ static uint32_t visit(const struct poll *poll, struct lane *lane, uint32_t max, 
         if (!NT_SUCCESS(*status_out))
             return 0;
         if (++lane->unpublished == poll->publish)
-            publish(lane);
+            publish(poll, lane);
     }
     if (lane->unpublished > 0 && !poll->with->exactly)
-        publish(lane);
+        publish(poll, lane);
     return count;
 }
 
@@ -200,9 +227,9 @@ static NTSTATUS drain(struct poll *poll)
     uint32_t i;
 
     for (i = 0; i < poll->lane_count; i++) {
-        publish(&poll->lanes[i]);
+        publish(poll, &poll->lanes[i]);
         while (AeroVirtioSplitRingInFlightCount(poll->lanes[i].ring) > 0) {
-            if (reap_some(poll->lanes[i].ring, completions, REAPED_AT_ONCE, &status) == 0)
+            if (reap_some(poll, poll->lanes[i].ring, completions, REAPED_AT_ONCE, &status) == 0)
                 return status;
         }
     }
@@ -222,8 +249,8 @@ static bool check_copy(struct poll *poll)
     for (i = 0; i < poll->with->bytes; i++)
         rig->memory[i] = (UCHAR)bench_random(&state);
     status = AeroVirtioSplitRingAdd(poll->lanes[0].ring, poll->segments, 1, 0, poll->segments);
-    publish(&poll->lanes[0]);
-    if (!NT_SUCCESS(status) || reap_some(poll->lanes[0].ring, &completion, 1, &status) == 0)
+    publish(poll, &poll->lanes[0]);
+    if (!NT_SUCCESS(status) || reap_some(poll, poll->lanes[0].ring, &completion, 1, &status) == 0)
         return rig_fail(rig, "checking the copy", status);
     copied = sink_copied(&length);
     return (length == poll->with->bytes && memcmp(copied, rig->memory, length) == 0) ||
@@ -256,6 +283,7 @@ bool ring_poll(struct bench_run *run)
 
     plan(&poll, run);
     ok = open_fleet(&poll) && make_lanes(&poll) && measure(&poll);
+    waiter_disconnect(&poll.waiter);
     ok = fleet_close(&poll.fleet, ok);
     free(poll.lanes);
     free(poll.segments);

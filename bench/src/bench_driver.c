@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The ring rows with doorbells and interrupts: throughput. What bench_poll.c says of buffers and samples
- * holds here too, for queue 0 of loopback; but it's requests of the driver's that go round.
+ * driver/kick: what ring/kick does, by the reference driver: throughput of requests that are submitted under its
+ * queue's lock, noted, watched, reaped by its DPC and handed to their owner, who keeps free ones on a stack. On queue
+ * 0 of loopback.
  */
 #include "rig.h"
 
@@ -94,7 +95,7 @@ static NTSTATUS work_until(struct rig *rig, struct slots *slots, ULONGLONG targe
     return status;
 }
 
-bool ring_kick(struct bench_run *run)
+bool driver_kick(struct bench_run *run)
 {
     const struct bench_parameters *with = &run->row->with;
     struct slots slots = {.free_count = 0};
