@@ -81,14 +81,17 @@ static __inline VOID AeroDdkWriteBufferUchar(volatile UCHAR *Register, const UCH
 #define READ_REGISTER_BUFFER_UCHAR  AeroDdkReadBufferUchar
 #define WRITE_REGISTER_BUFFER_UCHAR AeroDdkWriteBufferUchar
 
-/* The WDK's wdm.h has it, and on x86 it's nothing there. */
-#ifndef PreFetchCacheLine
+/* The WDK's wdm.h has them; on x86 they are nothing there. */
+#undef PreFetchCacheLine
+#undef PrefetchForWrite
 #ifdef _WIN64
+#undef PF_TEMPORAL_LEVEL_1
 #define PF_TEMPORAL_LEVEL_1               3
 #define PreFetchCacheLine(Level, Address) __builtin_prefetch((const void *)(Address), 0, (Level))
+#define PrefetchForWrite(Address)         __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(Address)))
 #else
 #define PreFetchCacheLine(Level, Address) ((void)(Address))
-#endif
+#define PrefetchForWrite(Address)         ((void)(Address))
 #endif
 
 #endif

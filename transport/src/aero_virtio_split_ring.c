@@ -220,13 +220,22 @@ static __inline void RingSettle(ULONGLONG *Word, ULONGLONG Value)
     }
 }
 
+/*
+ * A buffer that isn't the one of a lap ago will be followed by others, and the device has read the lines of their
+ * descriptors: the one after the next is asked for, to be written to. A prefetch changes and reads nothing; past the
+ * table's end it fetches in vain.
+ */
 static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLONG Address, ULONG Length,
                                          ULONG Flags, ULONG Next)
 {
     ULONGLONG *Words;
 
     Words = Table + 2u * (SIZE_T)Index;
-    RingSettle(&Words[0], Address);
+    if (AERO_VIRTIO_SHARED_READ64(&Words[0]) != Address)
+    {
+        AERO_VIRTIO_SHARED_WRITE64(&Words[0], Address);
+        PrefetchForWrite(&Words[2u * RING_LINE / sizeof(*Words)]);
+    }
     RingSettle(&Words[1], Length | ((ULONGLONG)(Flags | Next << 16) << 32));
 }
 

@@ -222,8 +222,10 @@ FORCEINLINE VOID KeMemoryBarrier(VOID)
 #ifdef __x86_64__
 #define PF_TEMPORAL_LEVEL_1               3
 #define PreFetchCacheLine(Level, Address) __builtin_prefetch((const void *)(Address), 0, (Level))
+#define PrefetchForWrite(Address)         __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(Address)))
 #else
 #define PreFetchCacheLine(Level, Address) ((void)(Address))
+#define PrefetchForWrite(Address)         ((void)(Address))
 #endif
 
 FORCEINLINE LONG InterlockedIncrement(volatile LONG *Addend)
