@@ -33,6 +33,7 @@ struct bench_parameters {
     uint16_t devices; /* likewise, of one queue each */
     bool exactly;     /* published whenever it's so many, and not before; else once a reap, up to so many */
     bool indirect;    /* the chain is in a table */
+    bool fresh;       /* no descriptor says what it said a lap before; else buffers go round in order */
     bool copy;        /* the device copies what it is given */
     bool kick;        /* with doorbells, and interrupts; else both sides poll */
     bool swept;       /* the row is one of many that differ in one of these: see choose.h */
@@ -116,6 +117,19 @@ static inline uint64_t bench_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
+#define BENCH_LOOKS_BEFORE_YIELD 4096u /* some 100 us: far more than any answer between two threads takes */
+
+/*
+ * Of a thread that spins until another has answered: one look in vain. Where both have one CPU (or somebody else has
+ * the other's), it is given up at times.
+ */
+static inline void bench_look_in_vain(uint32_t *looks)
+{
+    sim_os_pause();
+    if (++*looks % BENCH_LOOKS_BEFORE_YIELD == 0)
+        sim_os_yield();
+}
+
 /* ---- The rows' functions, by file ---- */
 
 bool limit_line(struct bench_run *run);
@@ -123,6 +137,7 @@ bool limit_two_lines(struct bench_run *run);
 bool limit_wake(struct bench_run *run);
 bool limit_bare_ring(struct bench_run *run);
 bool limit_pread(struct bench_run *run);
+bool limit_pread_apart(struct bench_run *run);
 
 bool mmio_read8(struct bench_run *run);
 bool mmio_read16(struct bench_run *run);

@@ -13,8 +13,6 @@
 #define BUFFER_BYTES 13u
 #define SLOT_BYTES   64u
 
-#define LOOKS_BEFORE_YIELD 4096u
-
 struct desc {
     uint64_t addr;
     uint32_t len;
@@ -61,13 +59,6 @@ struct bare_driver {
     const char *wrong;
 };
 
-static inline void wait_a_little(uint32_t *looks)
-{
-    sim_os_pause();
-    if (++*looks % LOOKS_BEFORE_YIELD == 0)
-        sim_os_yield();
-}
-
 /* ---- The device ---- */
 
 static bool take(struct bare_device *device, uint16_t at)
@@ -102,7 +93,7 @@ static void serve(void *context)
         if (seen == next) {
             if (atomic_load_explicit(&ring->stop, memory_order_relaxed))
                 return;
-            wait_a_little(&looks);
+            bench_look_in_vain(&looks);
             continue;
         }
         if ((uint16_t)(seen - next) > SIZE)
@@ -145,7 +136,7 @@ static uint16_t completions(struct bare_driver *driver)
 
     while ((count = (uint16_t)(atomic_load_explicit(&driver->ring->used.idx, memory_order_acquire) -
                                driver->used)) == 0) {
-        wait_a_little(&looks);
+        bench_look_in_vain(&looks);
         if (looks % (1u << 20) != 0)
             continue;
         if (since == 0)

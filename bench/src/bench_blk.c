@@ -3,7 +3,8 @@
  * The blk rows: one request at a time on an image of its own, at random offsets, with doorbell and interrupt,
  * both sides spinning. The image stays in the host's cache, so what is measured is the way to the file and
  * back, not a medium. Each block knows its own number and version, and what was read or written is compared,
- * outside the samples. And limit/pread, which reads the same blocks of the same image by itself.
+ * outside the samples. And limit/pread, which reads the same blocks of the same image by itself, and
+ * limit/pread-apart, which has the device's CPU read them for the driver's.
  */
 #include "disk.h"
 
@@ -176,7 +177,48 @@ bool blk_write(struct bench_run *run)
 
 /* ---- The file by itself ---- */
 
-static bool read_blocks(struct bench_run *run, struct sim_os_file *file)
+/* A thread on the device's CPU that reads a block whenever it's asked to; each flag has its own line. */
+struct reader {
+    struct bench_run *run;
+    struct sim_os_file *file;
+    uint32_t block; /* of the question */
+    bool ok;        /* of the answer */
+    _Alignas(2 * SIM_LINE_BYTES) _Atomic uint32_t asked;
+    _Alignas(2 * SIM_LINE_BYTES) _Atomic uint32_t answered;
+};
+
+#define READER_STOP UINT32_MAX
+
+static void read_when_asked(void *context)
+{
+    struct reader *reader = context;
+    uint32_t turn = 0, looks = 0, asked;
+
+    for (;;) {
+        while ((asked = atomic_load_explicit(&reader->asked, memory_order_acquire)) == turn)
+            bench_look_in_vain(&looks);
+        if (asked == READER_STOP)
+            return;
+        turn = asked;
+        reader->ok = sim_os_file_read(reader->file, offset_of(reader->run, reader->block), data,
+                                      block_bytes(reader->run));
+        atomic_store_explicit(&reader->answered, turn, memory_order_release);
+    }
+}
+
+static bool ask_reader(struct reader *reader, uint32_t block)
+{
+    uint32_t turn = atomic_load_explicit(&reader->answered, memory_order_relaxed) + 1, looks = 0;
+
+    reader->block = block;
+    atomic_store_explicit(&reader->asked, turn, memory_order_release);
+    while (atomic_load_explicit(&reader->answered, memory_order_acquire) != turn)
+        bench_look_in_vain(&looks);
+    return reader->ok;
+}
+
+/* reader NULL: this thread reads. */
+static bool read_blocks(struct bench_run *run, struct sim_os_file *file, struct reader *reader)
 {
     uint64_t state = run->session->options.seed;
     uint32_t blocks = block_count(run);
@@ -187,7 +229,10 @@ static bool read_blocks(struct bench_run *run, struct sim_os_file *file)
         uint32_t block = (uint32_t)(bench_random(&state) % blocks);
         uint64_t start = clock_now();
 
-        ok = sim_os_file_read(file, offset_of(run, block), data, block_bytes(run));
+        if (reader != NULL)
+            ok = ask_reader(reader, block);
+        else
+            ok = sim_os_file_read(file, offset_of(run, block), data, block_bytes(run));
         bench_sample(run, start, clock_now());
         ok = ok ? as_made(run, block, data) : bench_fail(run, "can't read block %u of the image", block);
         run->digest += data[block % block_bytes(run)];
@@ -195,7 +240,22 @@ static bool read_blocks(struct bench_run *run, struct sim_os_file *file)
     return ok;
 }
 
-bool limit_pread(struct bench_run *run)
+static bool read_blocks_apart(struct bench_run *run, struct sim_os_file *file)
+{
+    struct reader reader = {.run = run, .file = file};
+    struct sim_os_thread *thread =
+        sim_os_thread_start(read_when_asked, &reader, run->session->options.device_cpu);
+    bool ok;
+
+    if (thread == NULL)
+        return bench_fail(run, "the host gave no second thread");
+    ok = read_blocks(run, file, &reader);
+    atomic_store_explicit(&reader.asked, READER_STOP, memory_order_release);
+    sim_os_thread_join(thread);
+    return ok;
+}
+
+static bool limit(struct bench_run *run, bool apart)
 {
     char path[HOST_PATH_MAX], error[256];
     struct sim_os_file *file;
@@ -204,8 +264,21 @@ bool limit_pread(struct bench_run *run)
     if (!make_image(run, path))
         return false;
     file = sim_os_file_open(path, true, error, sizeof error);
-    ok = file != NULL ? read_blocks(run, file) : bench_fail(run, "%s", error);
+    if (file == NULL)
+        ok = bench_fail(run, "%s", error);
+    else
+        ok = apart ? read_blocks_apart(run, file) : read_blocks(run, file, NULL);
     sim_os_file_close(file);
     host_remove(path);
     return ok;
+}
+
+bool limit_pread(struct bench_run *run)
+{
+    return limit(run, false);
+}
+
+bool limit_pread_apart(struct bench_run *run)
+{
+    return limit(run, true);
 }

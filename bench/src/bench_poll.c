@@ -28,6 +28,8 @@ struct lane {
     AERO_VIRTIO_SPLIT_RING *ring;
     REFERENCE_QUEUE *queue; /* whose ring it is: for its doorbell */
     uint32_t unpublished;
+    uint64_t gpa;  /* of its buffers */
+    uint32_t next; /* fresh: the buffer that moves next goes there, counted in buffers */
 };
 
 struct poll {
@@ -36,6 +38,7 @@ struct poll {
     uint32_t queues, devices, segments_a_chain;
     uint32_t chains;         /* a lane */
     uint32_t buffer_bytes;   /* from one buffer to the next */
+    uint32_t places;         /* for buffers, a lane: as many as there are, or one more (fresh) */
     uint32_t publish;        /* chains that are published at once, up to */
     uint32_t reaped_at_once; /* up to */
     struct fleet fleet;
@@ -72,6 +75,7 @@ static void plan(struct poll *poll, struct bench_run *run)
     if (!with->indirect)
         poll->chains /= poll->segments_a_chain; /* as many as there are descriptors for */
     poll->buffer_bytes = (with->bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    poll->places = poll->chains * poll->segments_a_chain + with->fresh;
     poll->publish = smaller(with->publish, or_one(PUBLISHED_DESCRIPTORS / poll->segments_a_chain));
     poll->reaped_at_once = with->publish > REAPED_AT_ONCE ? with->publish : REAPED_AT_ONCE;
     poll->lane_count = poll->devices * poll->queues;
@@ -92,7 +96,7 @@ static bool open_fleet(struct poll *poll)
     if (poll->queues > 1)
         options.own_model = &sink_model;
     return fleet_open(&poll->fleet, poll->run, &options, poll->devices,
-                      poll->queues * poll->chains * poll->segments_a_chain * poll->buffer_bytes);
+                      poll->queues * poll->places * poll->buffer_bytes);
 }
 
 static void publish(const struct poll *poll, struct lane *lane)
@@ -104,16 +108,17 @@ static void publish(const struct poll *poll, struct lane *lane)
                                     lane->queue->NotifyOff);
 }
 
-/* Puts all chains of the lane on its ring, unpublished. segments: the lane's, whose buffers lie from gpa on. */
-static NTSTATUS fill(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segments, uint64_t gpa)
+/* Puts all chains of the lane on its ring, unpublished. segments: the lane's. */
+static NTSTATUS fill(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segments)
 {
     NTSTATUS status = STATUS_SUCCESS;
     uint32_t i;
 
     for (i = 0; i < poll->chains * poll->segments_a_chain; i++) {
-        segments[i].Address = gpa + (uint64_t)i * poll->buffer_bytes;
+        segments[i].Address = lane->gpa + (uint64_t)i * poll->buffer_bytes;
         segments[i].Length = poll->with->bytes;
     }
+    lane->next = i;
     for (i = 0; i < poll->chains && NT_SUCCESS(status); i++) {
         status = AeroVirtioSplitRingAdd(lane->ring, segments, (USHORT)poll->segments_a_chain, 0, segments);
         segments += poll->segments_a_chain;
@@ -136,8 +141,8 @@ static bool make_lanes(struct poll *poll)
 
         poll->lanes[i].queue = &rig->driver.Queues[queue];
         poll->lanes[i].ring = &poll->lanes[i].queue->Ring;
-        status = fill(poll, &poll->lanes[i], &poll->segments[(size_t)i * segments],
-                      rig->memory_gpa + (uint64_t)queue * segments * poll->buffer_bytes);
+        poll->lanes[i].gpa = rig->memory_gpa + (uint64_t)queue * poll->places * poll->buffer_bytes;
+        status = fill(poll, &poll->lanes[i], &poll->segments[(size_t)i * segments]);
         AeroVirtioSplitRingSuppressInterrupts(poll->lanes[i].ring);
     }
     if (!NT_SUCCESS(status))
@@ -181,6 +186,13 @@ static uint32_t reap_some(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring,
     return count;
 }
 
+/* Moves a buffer that is back to where none is: with one place more than buffers, to another in each lap. */
+static void move(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segment)
+{
+    segment->Address = lane->gpa + (uint64_t)lane->next * poll->buffer_bytes;
+    lane->next = lane->next + 1 < poll->places ? lane->next + 1 : 0;
+}
+
 /*
  * Has up to max chains of a lane completed and replaced by new ones; 0: status_out says why there are none.
  */
@@ -190,6 +202,8 @@ static uint32_t visit(struct poll *poll, struct lane *lane, uint32_t max, NTSTAT
     uint32_t count = reap_some(poll, lane->ring, completions, max, status_out), i;
 
     for (i = 0; i < count; i++) {
+        if (poll->with->fresh)
+            move(poll, lane, completions[i].Cookie);
         *status_out = AeroVirtioSplitRingAdd(lane->ring, completions[i].Cookie,
                                              (USHORT)poll->segments_a_chain, 0, completions[i].Cookie);
         if (!NT_SUCCESS(*status_out))

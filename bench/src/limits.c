@@ -8,9 +8,8 @@
 
 #include <string.h>
 
-#define STOP               UINT32_MAX
-#define LOOKS_BEFORE_YIELD 4096u /* some 100 us: far more than any answer takes */
-#define ANSWER_NS          2000000000u
+#define STOP      UINT32_MAX
+#define ANSWER_NS 2000000000u
 
 /* One cache line, or one a flag. */
 struct flags {
@@ -26,17 +25,6 @@ struct pair {
 
 /* ---- Spinning ---- */
 
-/*
- * One look in vain. Where both threads have one CPU (or somebody else has the partner's), it is given up at
- * times.
- */
-static inline void wait_a_little(uint32_t *looks)
-{
-    sim_os_pause();
-    if (++*looks % LOOKS_BEFORE_YIELD == 0)
-        sim_os_yield();
-}
-
 static void answer_spinning(void *context)
 {
     struct pair *pair = context;
@@ -46,7 +34,7 @@ static void answer_spinning(void *context)
         for (looks = 0; (seen = atomic_load_explicit(pair->ping, memory_order_acquire)) != expected;) {
             if (seen == STOP)
                 return;
-            wait_a_little(&looks);
+            bench_look_in_vain(&looks);
         }
         atomic_store_explicit(pair->pong, expected, memory_order_release);
         expected++;
@@ -59,7 +47,7 @@ static inline void ask_spinning(struct pair *pair, uint32_t turn)
 
     atomic_store_explicit(pair->ping, turn, memory_order_release);
     while (atomic_load_explicit(pair->pong, memory_order_acquire) != turn)
-        wait_a_little(&looks);
+        bench_look_in_vain(&looks);
 }
 
 static bool spin(struct bench_run *run, bool one_line)

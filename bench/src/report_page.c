@@ -87,7 +87,9 @@ static const struct limit {
     {"ring/poll/", "limit/line", false},
     {"ring/poll/", "limit/two-lines", false},
     {"ring/poll/", "limit/bare-ring", false},
+    {"ring/kick/", "limit/bare-ring", false},
     {"blk/read/", "limit/pread", true},
+    {"blk/read/", "limit/pread-apart", true},
 };
 
 static const struct bench_result *find_result(const struct report_source *source, const char *name)
@@ -104,8 +106,8 @@ static const struct bench_result *find_result(const struct report_source *source
 }
 
 /* A column each, of those that this run has. */
-static const char *const limit_names[] = {"limit/line", "limit/two-lines", "limit/wake", "limit/bare-ring",
-                                          "limit/pread"};
+static const char *const limit_names[] = {"limit/line",      "limit/two-lines", "limit/wake",
+                                          "limit/bare-ring", "limit/pread",     "limit/pread-apart"};
 #define LIMIT_COUNT (sizeof limit_names / sizeof limit_names[0])
 
 static size_t limits_present(const struct report_source *source)

@@ -37,7 +37,7 @@ static const struct family {
 } families[] = {
     {"Round trips, and what two threads need for one",
      {"roundtrip/", "limit/line", "limit/two-lines", "limit/wake"}},
-    {"Requests to virtio-blk", {"blk/", "limit/pread"}},
+    {"Requests to virtio-blk", {"blk/", "limit/pread", "limit/pread-apart"}},
     {"Registers", {"mmio/", "isr/", "notify/", "config/"}},
     {"A device's life", {"lifecycle/"}},
     {"Other rows", {""}},

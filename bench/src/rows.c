@@ -53,6 +53,8 @@ static const struct bench_row rows[] = {
      "13-byte buffers through a split ring of nothing but bounds and in-flight checks, in 32s"},
     {"limit/pread", limit_pread, 1, 100000, 200, true, {.publish = 1, .bytes = 65536},
      "64 KiB of a cached file at random, read by one host call (pread, ReadFile)"},
+    {"limit/pread-apart", limit_pread_apart, 1, 100000, 200, true, {.publish = 1, .bytes = 65536},
+     "the same read by a thread on the device's CPU, asked and answered through a cache line each"},
 
     {"mmio/read8", mmio_read8, 1000, 100000, 200, false, {0},
      "READ_REGISTER_UCHAR of device_status"},
@@ -98,6 +100,9 @@ static const struct bench_row rows[] = {
     {"ring/poll/256/batch:1", ring_poll, 1024, 50000, 200, true,
      {.queue_size = 256, .publish = 1, .bytes = 13},
      "the same, published one by one as Linux's ringtest does"},
+    {"ring/poll/256/fresh", ring_poll, 1024, 50000, 200, true,
+     {.queue_size = 256, .publish = 32, .bytes = 13, .fresh = true},
+     "the same as ring/poll/256 with buffers that move: each descriptor is new, and its line travels"},
     {"ring/poll/256/indirect", ring_poll, 512, 20000, 50, true,
      {.queue_size = 256, .publish = 32, .bytes = 13, .chain = 16, .indirect = true},
      "256 chains of 16 descriptors in indirect tables, as chain:16/indirect"},
