@@ -193,6 +193,7 @@ static void test_configure_of_null_is_refused(void **state)
     assert_int_equal(aero_sim_device_set_backend(NULL, "x", false), AERO_SIM_BAD_ARGUMENT);
     assert_int_equal(aero_sim_device_set_poll_mode(NULL, true), AERO_SIM_BAD_ARGUMENT);
     assert_int_equal(aero_sim_device_set_intx(NULL, NULL, NULL), AERO_SIM_BAD_ARGUMENT);
+    assert_int_equal(aero_sim_device_set_intx_line(NULL, NULL), AERO_SIM_BAD_ARGUMENT);
     assert_int_equal(aero_sim_device_set_breach(NULL, NULL, NULL), AERO_SIM_BAD_ARGUMENT);
     assert_int_equal(aero_sim_device_set_trace(NULL, 4), AERO_SIM_BAD_ARGUMENT);
     assert_int_equal(aero_sim_device_start(NULL), AERO_SIM_BAD_ARGUMENT);
@@ -240,6 +241,7 @@ static void expect_no_configuration(void)
     assert_int_equal(aero_sim_device_set_backend(device, "x", false), AERO_SIM_BAD_STATE);
     assert_int_equal(aero_sim_device_set_poll_mode(device, true), AERO_SIM_BAD_STATE);
     assert_int_equal(aero_sim_device_set_intx(device, NULL, NULL), AERO_SIM_BAD_STATE);
+    assert_int_equal(aero_sim_device_set_intx_line(device, NULL), AERO_SIM_BAD_STATE);
     assert_int_equal(aero_sim_device_set_breach(device, NULL, NULL), AERO_SIM_BAD_STATE);
     assert_int_equal(aero_sim_device_set_quirk(device, "lost-intx", NULL), AERO_SIM_BAD_STATE);
     assert_int_equal(aero_sim_device_set_trace(device, 4), AERO_SIM_BAD_STATE);

@@ -79,6 +79,8 @@ static void configure(struct target *target, const struct target_options *option
     struct aero_sim_device *device = target->driver.device;
 
     assert_int_equal(aero_sim_device_set_intx(device, on_intx, target), AERO_SIM_OK);
+    /* A hint, so an address where nothing is must do no harm. */
+    assert_int_equal(aero_sim_device_set_intx_line(device, (const void *)(uintptr_t)0x40), AERO_SIM_OK);
     assert_int_equal(aero_sim_device_set_breach(device, on_breach, target), AERO_SIM_OK);
     assert_int_equal(aero_sim_device_set_poll_mode(device, options->polled), AERO_SIM_OK);
     for (uint16_t i = 0; options->queue_size && i < model->queue_count; i++)

@@ -127,6 +127,13 @@ typedef void aero_sim_intx_fn(void *context, bool asserted);
 enum aero_sim_status aero_sim_device_set_intx(struct aero_sim_device *device, aero_sim_intx_fn *fn, void *context);
 
 /*
+ * A hint, to be given like the callback: where the callback will write when the level goes up. While chains are served
+ * that will end in an interrupt, that cache line is asked for. Nothing is read or written there, and it needn't stay
+ * mapped. NULL, as at first: nowhere.
+ */
+enum aero_sim_status aero_sim_device_set_intx_line(struct aero_sim_device *device, const void *line);
+
+/*
  * The callback that is set, and its context; NULL and NULL where none is, or no device. For who wants to watch
  * the line that a machine has taken: set another one, which hands each level on to this one.
  */

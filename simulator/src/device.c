@@ -192,6 +192,16 @@ enum aero_sim_status aero_sim_device_set_intx(struct aero_sim_device *device, ae
     return AERO_SIM_OK;
 }
 
+enum aero_sim_status aero_sim_device_set_intx_line(struct aero_sim_device *device, const void *line)
+{
+    enum aero_sim_status status = may_configure(device);
+
+    if (status)
+        return status;
+    device->interrupts.written = line;
+    return AERO_SIM_OK;
+}
+
 aero_sim_intx_fn *aero_sim_device_intx(const struct aero_sim_device *device, void **context_out)
 {
     *context_out = device ? device->interrupts.context : NULL;

@@ -80,6 +80,7 @@ struct sim_interrupts {
     _Atomic uint32_t asserted; /* counter */
     aero_sim_intx_fn *fn;      /* constant */
     void *context;             /* constant */
+    const void *written;       /* constant: where fn writes, or NULL; a hint */
 };
 
 struct aero_sim_device {

@@ -284,9 +284,9 @@ static enum sim_phase serve_row(struct aero_sim_device *device, uint32_t index)
 }
 
 /*
- * The interrupt that the chains will end in has to take two lines from the driver: used.idx and the ISR byte. Asked for
- * here, they come while the chains are served. Where the driver wants no interrupt it is polling, and would fetch used.idx
- * back before it is written.
+ * The interrupt that the chains will end in has to take three lines from the driver: used.idx, the ISR byte, and what its
+ * machine is told by. Asked for here, they come while the chains are served. Where the driver wants no interrupt it is
+ * polling, and would fetch used.idx back before it is written.
  */
 static void expect_interrupt(struct aero_sim_device *device, const struct sim_ring *ring)
 {
@@ -294,6 +294,8 @@ static void expect_interrupt(struct aero_sim_device *device, const struct sim_ri
         return;
     sim_os_prefetch_write(&ring->used->idx);
     sim_os_prefetch_write(&device->interrupts.isr);
+    if (device->interrupts.written)
+        sim_os_prefetch_write(device->interrupts.written);
 }
 
 /* Serves what waits in the queue now; what comes meanwhile rings again. */

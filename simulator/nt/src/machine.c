@@ -224,6 +224,9 @@ enum aero_sim_status aero_nt_attach(struct aero_nt *nt, struct aero_sim_device *
         return AERO_SIM_BAD_ARGUMENT;
     }
     status = aero_sim_device_set_intx(device, nt_line_changed, entry);
+    if (status == AERO_SIM_OK) {
+        status = aero_sim_device_set_intx_line(device, &nt->cpus[chosen.cpu].kicks); /* nt_line_changed kicks it */
+    }
     if (status != AERO_SIM_OK) {
         return status;
     }
