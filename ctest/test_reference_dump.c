@@ -124,6 +124,7 @@ static void test_dump_takes_a_running_device_over(void **state)
     for (uint32_t request = 0; request < 20; request++)
         assert_int_equal(reference_scene_submit(&scene, 0, request), STATUS_SUCCESS);
     memcpy(memory, scene.buffer, sizeof memory);
+    assert_true(reference_scene_settle(device()));
     reference_scene_mood(KEEPER_SERVES);
     expect_dump_works();
     assert_memory_equal(memory, scene.buffer, sizeof memory);
@@ -209,6 +210,7 @@ static void test_dump_of_a_device_that_fails_says_so_and_starts_again(void **sta
     uncrash();
     assert_int_equal(started, STATUS_SUCCESS);
     assert_int_equal(moved, STATUS_DEVICE_NOT_READY);
+    assert_true(reference_scene_settle(device()));
     reference_scene_mood(KEEPER_SERVES);
     expect_dump_works();
     assert_int_equal(ReferenceDumpFree(&dump), STATUS_SUCCESS);

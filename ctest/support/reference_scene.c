@@ -9,6 +9,7 @@
 #define BUFFER (REFERENCE_SCENE_REQUESTS * STRIDE)
 
 #define UNITS_100NS_PER_MS 10000
+#define SETTLE_NS          10000000000ull
 
 static bool fail(const char *what, NTSTATUS status)
 {
@@ -23,6 +24,26 @@ static _Atomic int mood;
 void reference_scene_mood(enum keeper_mood next)
 {
     atomic_store(&mood, next);
+}
+
+static _Atomic uint32_t looks; /* that the keeper has taken at its queues */
+
+/* A look that was under way at first may have missed what was asked for; the one behind the next has not. */
+bool reference_scene_settle(struct aero_sim_device *device)
+{
+    uint64_t end = sim_os_now_ns() + SETTLE_NS;
+
+    for (int i = 0; i < 2; i++) {
+        uint32_t seen = atomic_load(&looks);
+
+        aero_sim_device_wake(device);
+        while (atomic_load(&looks) == seen) {
+            if (sim_os_now_ns() > end)
+                return fail("the keeper doesn't look", STATUS_TIMEOUT);
+            sim_os_yield();
+        }
+    }
+    return true;
 }
 
 static bool serves(void)
@@ -61,6 +82,7 @@ static void keeper_event(void *state)
             aero_sim_queue_complete(device, queue, (uint32_t)aero_sim_chain_write(chain, 0, bytes, length));
         }
     }
+    atomic_fetch_add(&looks, 1);
 }
 
 /* DRIVER_OK: where it fails it does so at once. */

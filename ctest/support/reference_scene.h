@@ -87,5 +87,7 @@ extern const struct aero_sim_model reference_scene_keeper; /* echoes, in its two
 /* After one KEEPER_SERVES_ONE is KEEPER_KEEPS again. */
 enum keeper_mood { KEEPER_KEEPS, KEEPER_SERVES, KEEPER_SERVES_ONE, KEEPER_FAILS };
 void reference_scene_mood(enum keeper_mood mood); /* looked at with the next doorbell, wake or DRIVER_OK */
+/* Waits until the keeper has taken all doorbells so far, in the mood that it's in. */
+bool reference_scene_settle(struct aero_sim_device *device);
 
 #endif
