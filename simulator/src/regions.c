@@ -44,6 +44,8 @@ static inline uint64_t straight_read(struct aero_sim_device *device, uint32_t of
 
     if (SIM_LIKELY(offset < SIM_COMMON_BYTES))
         return sim_common_read(device, offset, width);
+    if (offset >= AERO_SIM_BAR0_SIZE)
+        return all_ones(width);
     row = row_of(offset, width);
     return row ? row->read(device, offset & 0xFFF, width) : 0;
 }
@@ -56,7 +58,7 @@ static inline void straight_write(struct aero_sim_device *device, uint32_t offse
         sim_common_write(device, offset, width, value & all_ones(width));
         return;
     }
-    row = row_of(offset, width);
+    row = offset < AERO_SIM_BAR0_SIZE ? row_of(offset, width) : NULL;
     if (row)
         row->write(device, offset & 0xFFF, width, value & all_ones(width));
 }
@@ -81,8 +83,11 @@ static bool answers(struct aero_sim_device *device, uint32_t offset)
 
 static __attribute__((noinline)) uint64_t watched_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
-    uint64_t value = answers(device, offset) ? straight_read(device, offset, width) : all_ones(width);
+    uint64_t value;
 
+    if (offset >= AERO_SIM_BAR0_SIZE) /* no access of this device's: it leaves no trace */
+        return all_ones(width);
+    value = answers(device, offset) ? straight_read(device, offset, width) : all_ones(width);
     sim_device_trace(device, SIM_TRACE_BAR_READ, offset, width, value);
     return value;
 }
@@ -90,6 +95,8 @@ static __attribute__((noinline)) uint64_t watched_read(struct aero_sim_device *d
 static __attribute__((noinline)) void watched_write(struct aero_sim_device *device, uint32_t offset, uint32_t width,
                                                      uint64_t value)
 {
+    if (offset >= AERO_SIM_BAR0_SIZE)
+        return;
     sim_device_trace(device, SIM_TRACE_BAR_WRITE, offset, width, value & all_ones(width));
     if (answers(device, offset))
         straight_write(device, offset, width, value);
@@ -97,8 +104,6 @@ static __attribute__((noinline)) void watched_write(struct aero_sim_device *devi
 
 uint64_t aero_sim_bar_read(struct aero_sim_device *device, uint32_t offset, uint32_t width)
 {
-    if (SIM_UNLIKELY(offset >= AERO_SIM_BAR0_SIZE))
-        return all_ones(width);
     if (SIM_UNLIKELY(atomic_load_explicit(&device->watch, memory_order_relaxed)))
         return watched_read(device, offset, width);
     return straight_read(device, offset, width);
@@ -106,8 +111,6 @@ uint64_t aero_sim_bar_read(struct aero_sim_device *device, uint32_t offset, uint
 
 void aero_sim_bar_write(struct aero_sim_device *device, uint32_t offset, uint32_t width, uint64_t value)
 {
-    if (SIM_UNLIKELY(offset >= AERO_SIM_BAR0_SIZE))
-        return;
     if (SIM_UNLIKELY(atomic_load_explicit(&device->watch, memory_order_relaxed)))
         watched_write(device, offset, width, value);
     else
