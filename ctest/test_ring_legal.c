@@ -244,7 +244,9 @@ static void rng_01_device_writes_elements_and_index_and_nothing_else(void **stat
     close_with(target, &queue);
 }
 
-/* A used element that says already what it should isn't written; any other is, whichever word of it is wrong. */
+/*
+ * A used element that says already what it should isn't written; any other is, whichever word of it is wrong.
+ */
 static void rng_01_used_elements_are_right_whatever_stood_there(void **state)
 {
     struct ring_driver_queue queue;

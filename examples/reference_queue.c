@@ -338,8 +338,8 @@ VOID ReferenceQueueReclaim(REFERENCE_QUEUE *Queue, NTSTATUS Reason)
 /* ---- Interrupts ---------------------------------------------------------------------------------------- */
 
 /*
- * DIRQL. The DPC will read each queue's used.idx first, and the device has just written it: asked for here, the
- * line is on its way while the DPC is. A prefetch reads nothing and can't fault, so it needs no lock.
+ * DIRQL. The DPC will read each queue's used.idx first, and the device has just written it: asked for here,
+ * the line is on its way while the DPC is. A prefetch reads nothing and can't fault, so it needs no lock.
  */
 static VOID PrefetchUsedIndices(const REFERENCE_DEVICE *Device)
 {

@@ -120,8 +120,8 @@ static inline uint64_t bench_random(uint64_t *state)
 #define BENCH_LOOKS_BEFORE_YIELD 4096u /* some 100 us: far more than any answer between two threads takes */
 
 /*
- * Of a thread that spins until another has answered: one look in vain. Where both have one CPU (or somebody else has
- * the other's), it is given up at times.
+ * Of a thread that spins until another has answered: one look in vain. Where both have one CPU (or somebody
+ * else has the other's), it is given up at times.
  */
 static inline void bench_look_in_vain(uint32_t *looks)
 {

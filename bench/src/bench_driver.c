@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * driver/kick: what ring/kick does, by the reference driver: throughput of requests that are submitted under its
- * queue's lock, noted, watched, reaped by its DPC and handed to their owner, who keeps free ones on a stack. On queue
- * 0 of loopback.
+ * driver/kick: what ring/kick does, by the reference driver: throughput of requests that are submitted under
+ * its queue's lock, noted, watched, reaped by its DPC and handed to their owner, who keeps free ones on a
+ * stack. On queue 0 of loopback.
  */
 #include "rig.h"
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Events, and waits for events and timers. A waiting CPU looks at its count of kicks and at the object
- * for spin_ns, then its thread sleeps on its word `sleeping`, at most until one of its timers is due; an interrupt,
- * or another CPU that signals the object, wakes it. It takes interrupts, timers and DPCs and looks again.
+ * Events, and waits for events and timers. A waiting CPU looks at its count of kicks and at the object for
+ * spin_ns, then its thread sleeps on its word `sleeping`, at most until one of its timers is due; an
+ * interrupt, or another CPU that signals the object, wakes it. It takes interrupts, timers and DPCs and looks
+ * again.
  *
- * No wake-up is lost, by Dekker's protocol twice over: each side writes its own word and then reads the other's,
- * with a full barrier between, so that at least one sees the other. Against an interrupt the sleeper writes
- * `sleeping` and reads `kicks` (Z), the waker adds to `kicks` and reads `sleeping` (K in nt.h). Against KeSetEvent,
- * and a timer that expires on another CPU, the sleeper writes waiting_on (W1) and then reads the signal state
- * (W2), the setter writes the signal state (S1) and then reads waiting_on (S2).
+ * No wake-up is lost, by Dekker's protocol twice over: each side writes its own word and then reads the
+ * other's, with a full barrier between, so that at least one sees the other. Against an interrupt the sleeper
+ * writes `sleeping` and reads `kicks` (Z), the waker adds to `kicks` and reads `sleeping` (K in nt.h).
+ * Against KeSetEvent, and a timer that expires on another CPU, the sleeper writes waiting_on (W1) and then
+ * reads the signal state (W2), the setter writes the signal state (S1) and then reads waiting_on (S2).
  */
 #include "nt.h"
 

@@ -9,8 +9,8 @@ void nt_service(struct nt_cpu *cpu)
 {
     for (;;) {
         /*
-         * Acquire pairs with K in nt.h: a line that went up before a kick that is counted here is seen up below; any
-         * other kick is still to be seen. So no interrupt is lost.
+         * Acquire pairs with K in nt.h: a line that went up before a kick that is counted here is seen up
+         * below; any other kick is still to be seen. So no interrupt is lost.
          */
         uint32_t kicks = atomic_load_explicit(&cpu->kicks, memory_order_acquire);
         bool kicked = kicks != cpu->kicks_seen;

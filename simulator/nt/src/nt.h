@@ -4,10 +4,10 @@
  * what the files of this folder call of each other. Only they include it.
  *
  * Who writes what: a virtual CPU's private part belongs to the thread that entered it, without locks. Across
- * threads there are `kicks`, `sleeping` and `waiting_on` (wake-up), the DPC queue (its lock), a line's service routines
- * (its lock), and the machine's tables (aero_nt.lock). No lock of this folder is held while another is taken,
- * except a line's, under which service routines run, and the machine's, under which an expiring timer's DPC
- * is queued.
+ * threads there are `kicks`, `sleeping` and `waiting_on` (wake-up), the DPC queue (its lock), a line's
+ * service routines (its lock), and the machine's tables (aero_nt.lock). No lock of this folder is held while
+ * another is taken, except a line's, under which service routines run, and the machine's, under which an
+ * expiring timer's DPC is queued.
  */
 #ifndef NT_H
 #define NT_H
@@ -65,9 +65,9 @@ struct nt_held {
 
 struct nt_cpu {
     /*
-     * How often others asked this CPU to look: a line went up, an event was set, a timer is due. They alone write
-     * it, so that its line travels one way. (It may wrap: only if it came round in full between two looks, 2^32
-     * requests, would one be missed.)
+     * How often others asked this CPU to look: a line went up, an event was set, a timer is due. They alone
+     * write it, so that its line travels one way. (It may wrap: only if it came round in full between two
+     * looks, 2^32 requests, would one be missed.)
      */
     _Alignas(SIM_LINE_BYTES) _Atomic uint32_t kicks;
     /* Written by this CPU, and by who wakes it; hardly ever while it runs. */
@@ -253,9 +253,9 @@ static inline void nt_interruption_point_often(struct nt_cpu *cpu)
 static inline void nt_cpu_kick(struct nt_cpu *cpu)
 {
     /*
-     * K: what the kicker stored before is seen by the CPU's looks behind its load of `kicks` in nt_service. And the
-     * addition stands before this load of `sleeping` as the CPU's store of `sleeping` stands before its last look
-     * at `kicks` (Z in event.c).
+     * K: what the kicker stored before is seen by the CPU's looks behind its load of `kicks` in nt_service.
+     * And the addition stands before this load of `sleeping` as the CPU's store of `sleeping` stands before
+     * its last look at `kicks` (Z in event.c).
      */
     atomic_fetch_add_explicit(&cpu->kicks, 1, memory_order_seq_cst);
     if (NT_UNLIKELY(atomic_load_explicit(&cpu->sleeping, memory_order_seq_cst) != 0) &&

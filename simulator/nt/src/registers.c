@@ -8,7 +8,10 @@
 
 #define NT_INLINE static inline __attribute__((always_inline))
 
-/* The device's side of the access, too, is compiled into it where the linker sees all: its width is constant here. */
+/*
+ * The device's side of the access, too, is compiled into it where the linker sees all: its width is constant
+ * here.
+ */
 #define NT_FLAT __attribute__((flatten))
 
 /*
