@@ -294,6 +294,25 @@ static void dma_02_buffer_to_the_last_byte_of_the_address_space_works(void **sta
     target_close(target);
 }
 
+/* Queue 0 has four descriptors, and shares the place where chains are put together with queues of 256. */
+static void dma_02_chain_in_more_pieces_than_its_own_queue_allows_is_refused(void **state)
+{
+    const uint32_t most = 2 * 4 + AERO_SIM_REGIONS_MAX;
+
+    for (uint32_t half = most / 2; half <= most / 2 + 1; half++) {
+        struct target *target = open_over(0);
+
+        for (uint64_t i = 0; i + 1 < AERO_SIM_REGIONS_MAX; i++)
+            assert_int_equal(aero_sim_memory_map(target->driver.memory, (4 + i) * PAGE, PAGE, NULL),
+                             AERO_SIM_OK);
+        assert_int_equal(
+            run_chain(target, 0, 4 * PAGE, half * (uint32_t)PAGE, 4 * PAGE, half * (uint32_t)PAGE),
+            2 * half <= most ? half * (uint32_t)PAGE : UINT32_MAX);
+        assert_int_equal(breaches_of(target), 2 * half > most);
+        target_close(target);
+    }
+}
+
 static void dma_02_buffer_past_the_end_of_the_address_space_is_refused(void **state)
 {
     struct target *target = open_over(0); /* where it would go on, were the sum cut to 64 bits */
@@ -380,6 +399,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(dma_04_buffers_above_4_gib_work),
         cmocka_unit_test(dma_03_buffer_over_the_border_of_touching_regions_works),
         cmocka_unit_test(dma_02_buffer_to_the_last_byte_of_the_address_space_works),
+        cmocka_unit_test(dma_02_chain_in_more_pieces_than_its_own_queue_allows_is_refused),
         cmocka_unit_test(dma_02_buffer_past_the_end_of_the_address_space_is_refused),
         cmocka_unit_test(dma_02_indirect_table_past_the_end_of_the_address_space_is_refused),
         cmocka_unit_test(dma_02_buffer_with_a_hole_in_it_is_refused_and_not_begun),

@@ -257,6 +257,7 @@ static void test_add_of_impossible_chains_changes_nothing(void **state)
     assert_int_equal(AeroVirtioSplitRingAdd(&player.ring, segments, readable, writable, NULL), \
                      STATUS_INVALID_PARAMETER)
     REFUSED(many, 0, 0);
+    REFUSED((const AERO_VIRTIO_SEGMENT *)(ULONG_PTR)16, 0, 0); /* no segment is looked at */
     REFUSED(empty, 1, 0);
     REFUSED(empty, 1, 2);
     REFUSED(&wraps, 1, 0);
@@ -363,7 +364,10 @@ static void test_recycled_descriptors_are_taken_before_fresh_ones(void **state)
     assert_int_equal(player_take(&player), 2);
 }
 
-/* A descriptor that says already what it should isn't written; one that a device spoiled is, whatever it says. */
+/*
+ * A descriptor that says already what it should isn't written; one that a device spoiled is, whatever it
+ * says.
+ */
 static void test_add_mends_each_word_that_a_device_wrote_in_a_free_descriptor(void **state)
 {
     ULONGLONG *words = (ULONGLONG *)(void *)(player.shared + player.layout.DescOffset);
@@ -519,8 +523,8 @@ static void test_queue_of_one_goes_round_past_65536(void **state)
 }
 
 /*
- * A chain that stays in flight while the avail index goes once round: its position comes again, on another
- * head.
+ * A chain that stays in flight while the avail index goes once round: its position comes again, on
+ * another head.
  */
 static void test_chain_older_than_65536_chains_completes(void **state)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The blk rows: one request at a time on an image of its own, at random offsets, with doorbell and interrupt,
- * both sides spinning. The image stays in the host's cache, so what is measured is the way to the file and
- * back, not a medium. Each block knows its own number and version, and what was read or written is compared,
- * outside the samples. And limit/pread, which reads the same blocks of the same image by itself, and
- * limit/pread-apart, which has the device's CPU read them for the driver's.
+ * The blk rows: one request at a time on an image of its own, at random offsets, with doorbell and
+ * interrupt, both sides spinning. The image stays in the host's cache, so what is measured is the way to
+ * the file and back, not a medium. Each block knows its own number and version, and what was read or
+ * written is compared, outside the samples. And limit/pread, which reads the same blocks of the same
+ * image by itself, and limit/pread-apart, which has the device's CPU read them for the driver's.
  */
 #include "disk.h"
 
@@ -177,14 +177,17 @@ bool blk_write(struct bench_run *run)
 
 /* ---- The file by itself ---- */
 
-/* A thread on the device's CPU that reads a block whenever it's asked to; each flag has its own line. */
+/*
+ * A thread on the device's CPU that reads a block whenever it's asked to: the question in a line, the
+ * answer in another.
+ */
 struct reader {
     struct bench_run *run;
     struct sim_os_file *file;
-    uint32_t block; /* of the question */
-    bool ok;        /* of the answer */
     _Alignas(2 * SIM_LINE_BYTES) _Atomic uint32_t asked;
+    uint32_t block;
     _Alignas(2 * SIM_LINE_BYTES) _Atomic uint32_t answered;
+    bool ok;
 };
 
 #define READER_STOP UINT32_MAX

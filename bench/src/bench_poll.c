@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The ring rows: throughput, by polling on both sides or with doorbells and interrupts. Every ring is kept full of readable buffers, as Linux's
- * ringtest keeps its own: what comes back is made available again at once. A sample is the time of the next
- * batch completions, from one stamp to the next; stamps follow each other without a gap, so samples add up to
- * the whole time.
+ * The ring rows: throughput, by polling on both sides or with doorbells and interrupts. Every ring is
+ * kept full of readable buffers, as Linux's ringtest keeps its own: what comes back is made available
+ * again at once. A sample is the time of the next batch completions, from one stamp to the next; stamps
+ * follow each other without a gap, so samples add up to the whole time.
  */
 #include "fleet.h"
 #include "sink.h"
@@ -17,7 +17,10 @@
 #define REAPED_MAX      128u
 #define LINE_BYTES      64u /* a buffer has cache lines of its own */
 
-/* Long chains are published before there are 32 of them, for the ring holds few: both sides should have work. */
+/*
+ * Long chains are published before there are 32 of them, for the ring holds few: both sides should have
+ * work.
+ */
 #define PUBLISHED_DESCRIPTORS 128u
 
 /* How often a driver looks, some 40 ns each, before it asks for an interrupt and sleeps. */
@@ -156,7 +159,10 @@ static bool make_lanes(struct poll *poll)
 
 /* ---- The rings ---- */
 
-/* Sleeps until there may be something to reap: asks for an interrupt, looks once more, waits for it (INT-5, quirk 10). */
+/*
+ * Sleeps until there may be something to reap: asks for an interrupt, looks once more, waits for it
+ * (INT-5, quirk 10).
+ */
 static NTSTATUS await_interrupt(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring)
 {
     NTSTATUS status = STATUS_SUCCESS;
@@ -178,7 +184,7 @@ static uint32_t reap_some(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring,
         if (*status_out != STATUS_NO_MORE_ENTRIES)
             return 0;
         *status_out = rig_patient(&patience) ? STATUS_SUCCESS : STATUS_IO_TIMEOUT;
-        if (poll->with->kick && patience.looks % LOOKS_BEFORE_WAIT == 0)
+        if (poll->with->kick && *status_out == STATUS_SUCCESS && patience.looks % LOOKS_BEFORE_WAIT == 0)
             *status_out = await_interrupt(poll, ring);
         if (*status_out != STATUS_SUCCESS)
             return 0;
@@ -186,7 +192,9 @@ static uint32_t reap_some(struct poll *poll, AERO_VIRTIO_SPLIT_RING *ring,
     return count;
 }
 
-/* Moves a buffer that is back to where none is: with one place more than buffers, to another in each lap. */
+/*
+ * Moves a buffer that is back to where none is: with one place more than buffers, to another in each lap.
+ */
 static void move(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT *segment)
 {
     segment->Address = lane->gpa + (uint64_t)lane->next * poll->buffer_bytes;
@@ -194,7 +202,8 @@ static void move(const struct poll *poll, struct lane *lane, AERO_VIRTIO_SEGMENT
 }
 
 /*
- * Has up to max chains of a lane completed and replaced by new ones; 0: status_out says why there are none.
+ * Has up to max chains of a lane completed and replaced by new ones; 0: status_out says why there are
+ * none.
  */
 static uint32_t visit(struct poll *poll, struct lane *lane, uint32_t max, NTSTATUS *status_out)
 {

@@ -12,7 +12,7 @@ struct common_register {
     uint8_t width; /* bytes; 0: no register starts here */
     uint8_t scope;
     uint8_t slot; /* enum sim_device_register or enum sim_queue_register */
-    bool writable;
+    bool writable; /* of a queue's: may be stored to */
     /* The straight cases, in one comparison: width where nothing is to be done but to load or store the device's slot. */
     uint8_t load_width, store_width;
     uint64_t (*read)(struct aero_sim_device *device); /* NULL: the slot */
@@ -31,7 +31,10 @@ static void store(_Atomic uint32_t *word, uint32_t value)
 
 /* ---- Features ---- */
 
-/* The half that is selected is kept ready, for drivers read it more often than they select one. */
+/*
+ * The half that is selected is kept ready, for drivers read it more often than they select one. Of two CPUs that select
+ * at once, which COM-3 forbids, the half of one may stay beside the selector of the other; FEATURES_OK doesn't ask it.
+ */
 static void select_device_feature(struct aero_sim_device *device, uint32_t select)
 {
     store(&device->registers[SIM_REG_DEVICE_FEATURE_SELECT], select);
@@ -216,9 +219,8 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
 {
     uint32_t index = load(&device->registers[SIM_REG_QUEUE_SELECT]);
 
-    /* Asked again: a driver that breaks COM-3 may have selected another queue, or none, since the row was found. */
     if (index >= device->queue_count)
-        return;
+        return; /* COM-12 */
     sim_os_lock_acquire(&device->lock);
     if (value == 1 && !came_too_late(device) && !load(&device->queues[index].registers[SIM_REG_QUEUE_ENABLE]))
         enable_queue(device, index);
@@ -227,26 +229,26 @@ static void write_queue_enable(struct aero_sim_device *device, uint32_t value)
 
 /* ---- The table ---- */
 
-#define DEVICE_RW(name, width, slot) {name, width, DEVICE_WIDE, slot, true, width, width, NULL, NULL}
+#define DEVICE_RW(name, width, slot) {name, width, DEVICE_WIDE, slot, false, width, width, NULL, NULL}
 #define DEVICE_RO(name, width, slot) {name, width, DEVICE_WIDE, slot, false, width, 0, NULL, NULL}
 #define QUEUE_RW(name, width, slot) {name, width, PER_QUEUE, slot, true, 0, 0, NULL, NULL}
 #define QUEUE_RO(name, width, slot) {name, width, PER_QUEUE, slot, false, 0, 0, NULL, NULL}
 
 /* Indexed by offset (COM-1). */
 static const struct common_register registers[SIM_COMMON_BYTES] = {
-    [0x00] = {"device_feature_select", 4, DEVICE_WIDE, SIM_REG_DEVICE_FEATURE_SELECT, true, 4, 0, NULL,
+    [0x00] = {"device_feature_select", 4, DEVICE_WIDE, SIM_REG_DEVICE_FEATURE_SELECT, false, 4, 0, NULL,
               select_device_feature},
     [0x04] = DEVICE_RO("device_feature", 4, SIM_REG_DEVICE_FEATURE),
     [0x08] = DEVICE_RW("driver_feature_select", 4, SIM_REG_DRIVER_FEATURE_SELECT),
-    [0x0C] = {"driver_feature", 4, DEVICE_WIDE, 0, true, 0, 0, read_driver_feature, write_driver_feature},
+    [0x0C] = {"driver_feature", 4, DEVICE_WIDE, 0, false, 0, 0, read_driver_feature, write_driver_feature},
     [0x10] = DEVICE_RW("msix_config", 2, SIM_REG_MSIX_CONFIG),
     [0x12] = DEVICE_RO("num_queues", 2, SIM_REG_NUM_QUEUES),
-    [0x14] = {"device_status", 1, DEVICE_WIDE, SIM_REG_DEVICE_STATUS, true, 1, 0, NULL, write_device_status},
+    [0x14] = {"device_status", 1, DEVICE_WIDE, SIM_REG_DEVICE_STATUS, false, 1, 0, NULL, write_device_status},
     [0x15] = {"config_generation", 1, DEVICE_WIDE, 0, false, 0, 0, sim_device_cfg_generation, NULL},
     [0x16] = DEVICE_RW("queue_select", 2, SIM_REG_QUEUE_SELECT),
     [0x18] = QUEUE_RO("queue_size", 2, SIM_REG_QUEUE_SIZE),
     [0x1A] = QUEUE_RW("queue_msix_vector", 2, SIM_REG_QUEUE_MSIX_VECTOR),
-    [0x1C] = {"queue_enable", 2, PER_QUEUE, SIM_REG_QUEUE_ENABLE, true, 0, 0, NULL, write_queue_enable},
+    [0x1C] = {"queue_enable", 2, PER_QUEUE, SIM_REG_QUEUE_ENABLE, false, 0, 0, NULL, write_queue_enable},
     [0x1E] = QUEUE_RO("queue_notify_off", 2, SIM_REG_QUEUE_NOTIFY_OFF),
     [0x20] = QUEUE_RW("queue_desc_lo", 4, SIM_REG_QUEUE_DESC_LO),
     [0x24] = QUEUE_RW("queue_desc_hi", 4, SIM_REG_QUEUE_DESC_HI),

@@ -96,10 +96,15 @@ static inline void sim_os_pause(void)
 /*
  * Asks for the cache line, to be written soon, while this thread goes on: several such lines then travel at once and
  * not one after the other. It changes nothing and reads nothing. (__builtin_prefetch says it to newer CPUs alone.)
+ * Nothing on x86, not all of whose CPUs know it.
  */
 static inline void sim_os_prefetch_write(const void *line)
 {
+#ifdef __x86_64__
     __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+    (void)line;
+#endif
 }
 
 /*

@@ -11,16 +11,18 @@
 
 #define CHAIN_BYTES_MAX (1ull << 32) /* virtio 1.2, 2.7.5.2 */
 
+/* Twice the queue: room for buffers that cross from one region to the next, and are split there. */
+static uint32_t segments_max(uint32_t size)
+{
+    return 2 * size + AERO_SIM_REGIONS_MAX;
+}
+
 struct sim_room *sim_room_create(uint32_t size)
 {
-    /* Twice the queue: room for buffers that cross from one region to the next, and are split there. */
-    uint32_t segment_max = 2 * size + AERO_SIM_REGIONS_MAX;
-    struct sim_room *room = calloc(1, sizeof *room + segment_max * sizeof room->segments[0]);
+    struct sim_room *room = calloc(1, sizeof *room + segments_max(size) * sizeof room->segments[0]);
 
-    if (room) {
-        room->segment_max = segment_max;
+    if (room)
         room->chain.segments = room->segments;
-    }
     return room;
 }
 
@@ -29,7 +31,8 @@ void sim_room_destroy(struct sim_room *room)
     free(room);
 }
 
-static __attribute__((cold, noinline)) bool fault(struct sim_ring *ring, const char *clause, const char *what, uint32_t index, uint64_t value)
+static __attribute__((cold, noinline)) bool fault(struct sim_ring *ring, const char *clause, const char *what,
+                                                  uint32_t index, uint64_t value)
 {
     ring->fault = (struct sim_ring_fault){.clause = clause, .what = what, .index = index, .value = value};
     ring->broken = true;
@@ -80,7 +83,7 @@ bool sim_ring_see(struct sim_ring *ring)
 
 /* A chain as it grows: segments in the ring's room, and what is known of them so far. */
 struct growth {
-    struct aero_sim_segment *next, *end; /* of the room */
+    struct aero_sim_segment *next, *end; /* in the room */
     uint64_t bytes;
     uint32_t descriptors;
     bool writing; /* the last descriptor was writable, be it empty: only such may follow (RNG-8) */
@@ -88,9 +91,12 @@ struct growth {
     uint64_t readable_bytes;           /* and what lies before it: both known once writing */
 };
 
-static inline struct growth begin_chain(struct sim_room *room)
+/* The room may be larger than what this queue's chains are allowed: others share it. */
+static inline struct growth begin_chain(const struct sim_ring *ring)
 {
-    return (struct growth){.next = room->segments, .end = room->segments + room->segment_max};
+    struct aero_sim_segment *segments = ring->room->segments;
+
+    return (struct growth){.next = segments, .end = segments + segments_max(ring->mask + 1u)};
 }
 
 static inline bool end_chain(const struct growth *growth, struct sim_room *room)
@@ -184,15 +190,15 @@ static const uint8_t *find_table(const struct sim_ring *ring, const struct sim_d
 static bool read_entry(const struct sim_ring *ring, const struct sim_desc *outer, const uint8_t *table, uint32_t index,
                        struct sim_desc *desc_out)
 {
-    if (!table)
-        return sim_memory_copy_from(ring->memory, outer->addr + 16ull * index, desc_out, sizeof *desc_out);
-    table += 16 * (size_t)index;
-    if ((uintptr_t)table % _Alignof(struct sim_desc)) {
-        memcpy(desc_out, table, sizeof *desc_out);
-        __asm__ volatile("" : "+m"(*desc_out)); /* the copy is what counts: the compiler must not look again */
-    } else {
-        *desc_out = sim_desc_read((const struct sim_desc *)(const void *)table);
+    if (table && (uintptr_t)table % _Alignof(struct sim_desc) == 0) {
+        *desc_out = sim_desc_read((const struct sim_desc *)(const void *)table + index);
+        return true;
     }
+    if (table)
+        memcpy(desc_out, table + 16 * (size_t)index, sizeof *desc_out);
+    else if (!sim_memory_copy_from(ring->memory, outer->addr + 16ull * index, desc_out, sizeof *desc_out))
+        return false;
+    __asm__ volatile("" : "+m"(*desc_out)); /* the copy is what counts: the compiler must not look again */
     return true;
 }
 
@@ -242,7 +248,7 @@ static bool walk_indirect(struct sim_ring *ring, struct growth *growth, struct s
 
 bool sim_ring_vet_chain(struct sim_ring *ring, uint16_t head, struct sim_desc desc)
 {
-    struct growth growth = begin_chain(ring->room);
+    struct growth growth = begin_chain(ring);
     uint16_t index = head;
 
     if (head > ring->mask)

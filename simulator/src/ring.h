@@ -67,7 +67,6 @@ struct sim_ring_fault {
  */
 struct sim_room {
     struct aero_sim_chain chain; /* its segments are those below */
-    uint32_t segment_max;
     struct aero_sim_segment segments[];
 };
 

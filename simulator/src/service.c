@@ -344,7 +344,8 @@ void sim_service_bells(struct aero_sim_device *device)
         if (!take_bell(device, bell))
             continue;
         /* NTF-6. Asked before bells are taken, so that a halt can't drop what sim_service_drain saw taken, and again behind
-         * it, so that those of sim_service_update can't be lost. */
+         * it, so that those of sim_service_update can't be lost. Where it ran at first all bells are served, one that is
+         * rung behind a halt's store as well: the halt waits until the server is out. */
         ran = ran || runs(device);
         if (!ran)
             continue;

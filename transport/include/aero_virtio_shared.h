@@ -20,7 +20,7 @@
  *     P1  WRITE16_RELEASE of avail.idx                its load-acquire of avail.idx
  *     P2  READ16_ACQUIRE of used.idx                  its store-release of used.idx
  *     P3  avail.flags, BARRIER, used.idx (rearm)      used.idx, full barrier, avail.flags
- *     P4  avail.idx, BARRIER, doorbell                doorbell taken, full barrier, avail.idx
+ *     P4  avail.idx, BARRIER, doorbell                load-acquire of the doorbell, avail.idx
  */
 #ifndef AERO_VIRTIO_SHARED_H
 #define AERO_VIRTIO_SHARED_H

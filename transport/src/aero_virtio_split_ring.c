@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The driver's side of a split ring. The shared rings are written, never read back, but for the used ring;
- * all that decides anything is kept in the ring's private memory. Any IRQL; the caller serialises.
+ * The driver's side of a split ring. All that decides anything is kept in the ring's private memory: of
+ * what is shared the used ring is read, and checked; descriptors are read back only to leave alone those
+ * that say what they should. Any IRQL; the caller serialises.
  *
- * Barriers, and their partners in the device's code (simulator/src: ring.c, P4 in service.c):
+ * Barriers, and their partners in the device's code (simulator/src: ring.h, P4 in service.c):
  *   P1  avail.idx is released after descriptors and slots    its load-acquire of avail.idx
  *   P2  used.idx is acquired before used elements            its store-release of used.idx
  *   P3  NO_INTERRUPT cleared, full, used.idx read            used.idx published, full, avail.flags read
- *   P4  avail.idx published, full, doorbell (NTF-4)          doorbell cleared, full, avail.idx read
+ *   P4  avail.idx published, full, doorbell (NTF-4)          doorbell acquired, avail.idx read
  * P4's lies in AeroVirtioNotifyQueue.
  */
 #include "aero_virtio_split_ring.h"
@@ -30,8 +31,9 @@
 #define RING_SLOTS 2u
 
 /*
- * AERO_VIRTIO_RING_SHADOW.State, in one word since all of it changes at once: the writable bytes (bits 0 to
- * 31), the avail index that the chain was added at (32 to 47), its count of direct descriptors (48 to 63).
+ * AERO_VIRTIO_RING_SHADOW.State, in one word since all of it changes at once: the writable bytes (bits 0
+ * to 31), the avail index that the chain was added at (32 to 47), its count of direct descriptors (48 to
+ * 63).
  */
 #define STATE_NOT_IN_FLIGHT ((ULONGLONG)0)
 #define STATE_MID_CHAIN     ((ULONGLONG)0xFFFF << 48)
@@ -41,7 +43,9 @@
 #define STATE_POSITION(State)       ((USHORT)((State) >> 32))
 #define STATE_COUNT(State)          ((ULONG)((State) >> 48))
 
-/* A head in flight: its count is neither 0, as where nothing is in flight, nor 0xFFFF, as within a chain. */
+/*
+ * A head in flight: its count is neither 0, as where nothing is in flight, nor 0xFFFF, as within a chain.
+ */
 #define STATE_IS_HEAD(State) (((STATE_COUNT(State) + 1u) & 0xFFFEu) != 0)
 
 typedef struct _RING_CHAIN
@@ -158,9 +162,9 @@ NTSTATUS AeroVirtioSplitRingInit(AERO_VIRTIO_SPLIT_RING *Ring, USHORT QueueSize,
 
 /* ---- Descriptors: first in, first out ------------------------------------------------------------------ */
 /*
- * Recycled in order, descriptors are used one after another: four of them travel to the device in one cache
- * line, and are not written again before the others have had their turn. One that was never used is taken
- * only where none is recycled, so that a long ring with little in flight touches little memory.
+ * Recycled in order, descriptors are used one after another: four of them travel to the device in one
+ * cache line, and are not written again before the others have had their turn. One that was never used is
+ * taken only where none is recycled, so that a long ring with little in flight touches little memory.
  */
 
 static __inline ULONG RingFreeCount(const AERO_VIRTIO_SPLIT_RING *Ring)
@@ -193,8 +197,8 @@ static __inline void RingGiveDescriptor(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Des
 }
 
 /*
- * Frees what follows a chain's head by the driver's own links, whatever the device made of the descriptors
- * (quirk 32).
+ * Frees what follows a chain's head by the driver's own links, whatever the device made of the
+ * descriptors (quirk 32).
  */
 static void RingGiveRest(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count)
 {
@@ -208,9 +212,10 @@ static void RingGiveRest(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count)
 }
 
 /*
- * A store takes the line out of the device's cache, and the device has to fetch it again. So what stands there
- * already is left alone: buffers that go round and round find their descriptors as they left them. What is read
- * decides this and nothing more: a device that scribbles there gains what it would by scribbling later.
+ * A store takes the line out of the device's cache, and the device has to fetch it again. So what stands
+ * there already is left alone: buffers that go round and round find their descriptors as they left them.
+ * What is read decides this and nothing more: a device that scribbles there gains what it would by
+ * scribbling later.
  */
 static __inline void RingSettle(ULONGLONG *Word, ULONGLONG Value)
 {
@@ -221,9 +226,9 @@ static __inline void RingSettle(ULONGLONG *Word, ULONGLONG Value)
 }
 
 /*
- * A buffer that isn't the one of a lap ago will be followed by others, and the device has read the lines of their
- * descriptors: the one after the next is asked for, to be written to. A prefetch changes and reads nothing; past the
- * table's end it fetches in vain.
+ * A buffer that isn't the one of a lap ago will be followed by others, and the device has read the lines of
+ * their descriptors: the one after the next is asked for, to be written to. A prefetch changes and reads
+ * nothing. Past the table's end lies avail.idx, which the driver will write as well.
  */
 static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLONG Address, ULONG Length,
                                          ULONG Flags, ULONG Next)
@@ -242,8 +247,8 @@ static __inline void RingWriteDescriptor(ULONGLONG *Table, ULONG Index, ULONGLON
 /* ---- Adding -------------------------------------------------------------------------------------------- */
 
 /*
- * Heads that come in order fall on the same slots again, lap for lap. Leaving such a slot alone leaves its
- * line where it is: in the device's cache.
+ * Heads that come in order fall on the same slots again, lap for lap. Leaving such a slot alone leaves
+ * its line where it is: in the device's cache.
  */
 static __inline void RingMakeAvailable(AERO_VIRTIO_SPLIT_RING *Ring, USHORT Head, ULONG Count,
                                        ULONG WritableBytes, void *Cookie)
@@ -466,17 +471,19 @@ NTSTATUS AeroVirtioSplitRingAdd(AERO_VIRTIO_SPLIT_RING *Ring, const AERO_VIRTIO_
      * One segment and a recycled descriptor, the common case: the same in short. What can't be added is refused
      * by the long way.
      */
-    Length = Segments->Length;
-    if ((ULONG)ReadableCount + WritableCount != 1u || Ring->FreeFirst == Ring->FreeLast || Length == 0 ||
-        RingSegmentWraps(Segments))
+    if ((ULONG)ReadableCount + WritableCount == 1u && Ring->FreeFirst != Ring->FreeLast)
     {
-        return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
+        Length = Segments->Length;
+        if (Length != 0 && !RingSegmentWraps(Segments))
+        {
+            Head = RingTakeDescriptor(Ring);
+            RingWriteDescriptor(Ring->Desc, Head, Segments->Address, Length,
+                                AERO_VIRTIO_DESC_WRITE * WritableCount, 0);
+            RingMakeAvailable(Ring, Head, 1, Length * WritableCount, Cookie);
+            return STATUS_SUCCESS;
+        }
     }
-    Head = RingTakeDescriptor(Ring);
-    RingWriteDescriptor(Ring->Desc, Head, Segments->Address, Length, AERO_VIRTIO_DESC_WRITE * WritableCount,
-                        0);
-    RingMakeAvailable(Ring, Head, 1, Length * WritableCount, Cookie);
-    return STATUS_SUCCESS;
+    return RingAddChain(Ring, Segments, ReadableCount, WritableCount, Cookie);
 }
 
 void AeroVirtioSplitRingPublish(AERO_VIRTIO_SPLIT_RING *Ring)
@@ -487,7 +494,7 @@ void AeroVirtioSplitRingPublish(AERO_VIRTIO_SPLIT_RING *Ring)
     }
     Ring->PublishedAvail = Ring->NextAvail;
     Ring->KickDue = TRUE;
-    /* RNG-10. Pairs with P1 in ring.c. */
+    /* RNG-10. Pairs with P1 in ring.h. */
     AERO_VIRTIO_SHARED_WRITE16_RELEASE(&Ring->Avail[RING_IDX], Ring->NextAvail);
 }
 
@@ -520,7 +527,7 @@ static NTSTATUS RingSeeUsed(AERO_VIRTIO_SPLIT_RING *Ring)
 {
     USHORT UsedIndex;
 
-    /* RNG-10. Pairs with P2 in ring.c. */
+    /* RNG-10. Pairs with P2 in ring.h. */
     UsedIndex = AERO_VIRTIO_SHARED_READ16_ACQUIRE(&Ring->Used[RING_IDX]);
     if ((USHORT)(UsedIndex - Ring->NextUsed) > (USHORT)(Ring->PublishedAvail - Ring->NextUsed))
     {
@@ -531,8 +538,8 @@ static NTSTATUS RingSeeUsed(AERO_VIRTIO_SPLIT_RING *Ring)
 }
 
 /*
- * A head that was added but not published can't be completed. Its position tells; but positions repeat after
- * 65536 chains, and an old chain may still be in flight, so the slot has to agree.
+ * A head that was added but not published can't be completed. Its position tells; but positions repeat
+ * after 65536 chains, and an old chain may still be in flight, so the slot has to agree.
  */
 static BOOLEAN RingIsUnpublished(const AERO_VIRTIO_SPLIT_RING *Ring, ULONG Head, USHORT Position)
 {
@@ -558,7 +565,9 @@ static AERO_VIRTIO_RING_POISON RingJudge(const AERO_VIRTIO_SPLIT_RING *Ring, ULO
     return Length > STATE_WRITABLE_BYTES(State) ? AeroVirtioRingUsedLengthTooLong : AeroVirtioRingNotPoisoned;
 }
 
-/* The element can't be true, and the ring is poisoned; or it can after all, and STATUS_SUCCESS says so. */
+/*
+ * The element can't be true, and the ring is poisoned; or it can after all, and STATUS_SUCCESS says so.
+ */
 static DECLSPEC_NOINLINE NTSTATUS RingDoubt(AERO_VIRTIO_SPLIT_RING *Ring, ULONGLONG Element)
 {
     AERO_VIRTIO_RING_POISON Reason;
@@ -581,8 +590,8 @@ static DECLSPEC_NOINLINE NTSTATUS RingDoubt(AERO_VIRTIO_SPLIT_RING *Ring, ULONGL
 
 /*
  * Hands out Max completions at most, of those that used.idx already told of (RNG-11). Each value is read
- * once, checked, then used from the local. An element in doubt is looked at more closely, out of the way; all
- * are while something is added and not published.
+ * once, checked, then used from the local. An element in doubt is looked at more closely, out of the way;
+ * all are while something is added and not published.
  */
 static ULONG RingReapSeen(AERO_VIRTIO_SPLIT_RING *Ring, AERO_VIRTIO_COMPLETION *Completions, ULONG Max,
                           NTSTATUS *StatusOut)
@@ -730,7 +739,9 @@ BOOLEAN AeroVirtioSplitRingRearmInterrupts(AERO_VIRTIO_SPLIT_RING *Ring)
         return FALSE;
     }
     RingWriteAvailFlags(Ring, 0);
-    /* Quirk 10: either the device sees the flag down, or its index is seen here. Pairs with P3 in ring.c. */
+    /*
+     * Quirk 10: either the device sees the flag down, or its index is seen here. Pairs with P3 in ring.h.
+     */
     AERO_VIRTIO_SHARED_BARRIER();
     /* Any difference counts: an index that jumped is for Reap to judge. */
     return (BOOLEAN)(AERO_VIRTIO_SHARED_READ16_ACQUIRE(&Ring->Used[RING_IDX]) != Ring->NextUsed);

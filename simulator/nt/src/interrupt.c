@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Interrupt lines. The device's INTx callback, on the worker or inside a bus call, only kicks the CPU that
- * the line goes to; that CPU's own thread calls the service routines at its next interruption point, at the
- * line's IRQL, while the level is high. A line without a service routine is masked, as an operating system
- * leaves it.
+ * Interrupt lines. The device's INTx callback, on the worker or inside a bus call, only kicks the CPU
+ * that the line goes to; that CPU's own thread calls the service routines at its next interruption point,
+ * at the line's IRQL, while the level is high. A line without a service routine is masked, as an
+ * operating system leaves it.
  */
 #include <stdlib.h>
 
@@ -25,7 +25,10 @@ void nt_line_changed(void *context, bool asserted)
     struct nt_device *device = context;
     struct nt_line *line = device->line;
 
-    /* Relaxed: both only bring forward what the next look at the level, ordered by K, would find anyway. */
+    /*
+     * Relaxed: what the next look at the level, ordered by K, makes of them is as good a moment earlier
+     * or later.
+     */
     if (NT_UNLIKELY(atomic_load_explicit(&line->masked, memory_order_relaxed) != 0)) {
         atomic_store_explicit(&line->masked, 0, memory_order_relaxed);
     }
@@ -73,8 +76,8 @@ static bool routine_call(struct nt_cpu *cpu, PKINTERRUPT interrupt)
 }
 
 /*
- * A level-triggered line: its routines in the order they were connected, until one claims; again while it is
- * high.
+ * A level-triggered line: its routines in the order they were connected, until one claims; again while it
+ * is high.
  */
 static void line_serve(struct nt_cpu *cpu, struct nt_line *line)
 {
