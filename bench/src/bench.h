@@ -159,7 +159,7 @@ bool roundtrip_poll(struct bench_run *run);
 bool roundtrip_kick_isr_spin(struct bench_run *run);
 bool roundtrip_kick_isr_sleep(struct bench_run *run);
 
-bool ring_poll(struct bench_run *run);
+bool ring(struct bench_run *run);
 bool driver_kick(struct bench_run *run);
 
 bool blk_read(struct bench_run *run);

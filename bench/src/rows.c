@@ -12,7 +12,7 @@
  * since there are many rows.
  */
 #define SWEEP(NAME, ITEMS, SAMPLES, SUMMARY, ...) \
-    {"ring/poll/" NAME, ring_poll, ITEMS, SAMPLES, 2, true, {.swept = true, __VA_ARGS__}, SUMMARY}
+    {"ring/poll/" NAME, ring, ITEMS, SAMPLES, 2, true, {.swept = true, __VA_ARGS__}, SUMMARY}
 
 #define SIZE(N) \
     SWEEP(#N, 1024, 10000, "the same on a ring of " #N ", at most 256 outstanding", \
@@ -95,18 +95,18 @@ static const struct bench_row rows[] = {
      {.queue_size = 256, .publish = 1, .bytes = 13},
      "the same; both sides asleep in between"},
 
-    {"ring/poll/256", ring_poll, 1024, 100000, 500, true, {.queue_size = 256, .publish = 32, .bytes = 13},
+    {"ring/poll/256", ring, 1024, 100000, 500, true, {.queue_size = 256, .publish = 32, .bytes = 13},
      "13-byte readable buffers, ring kept full, both sides poll, published in up to 32"},
-    {"ring/poll/256/batch:1", ring_poll, 1024, 50000, 200, true,
+    {"ring/poll/256/batch:1", ring, 1024, 50000, 200, true,
      {.queue_size = 256, .publish = 1, .bytes = 13},
      "the same, published one by one as Linux's ringtest does"},
-    {"ring/poll/256/fresh", ring_poll, 1024, 50000, 200, true,
+    {"ring/poll/256/fresh", ring, 1024, 50000, 200, true,
      {.queue_size = 256, .publish = 32, .bytes = 13, .fresh = true},
      "the same as ring/poll/256 with buffers that move: each descriptor is new, and its line travels"},
-    {"ring/poll/256/indirect", ring_poll, 512, 20000, 50, true,
+    {"ring/poll/256/indirect", ring, 512, 20000, 50, true,
      {.queue_size = 256, .publish = 32, .bytes = 13, .chain = 16, .indirect = true},
      "256 chains of 16 descriptors in indirect tables, as chain:16/indirect"},
-    {"ring/kick/256/batch:32", ring_poll, 1024, 50000, 200, true,
+    {"ring/kick/256/batch:32", ring, 1024, 50000, 200, true,
      {.queue_size = 256, .publish = 32, .bytes = 13, .exactly = true, .kick = true},
      "the same with a doorbell each 32, and an interrupt where none came back for a while"},
     {"driver/kick/256/batch:32", driver_kick, 1024, 50000, 200, true,
