@@ -437,11 +437,14 @@ static DECLSPEC_NOINLINE NTSTATUS RingAddChain(AERO_VIRTIO_SPLIT_RING *Ring,
     }
     IsIndirect = (BOOLEAN)(Chain.Count >= 2u && Chain.Count <= Ring->IndirectEntries);
     Needed = IsIndirect ? 1u : Chain.Count;
-    if (RingFreeCount(Ring) < Needed)
+    if (Ring->FreeLast - Ring->FreeFirst < Needed)
     {
-        return STATUS_INSUFFICIENT_RESOURCES;
+        if (RingFreeCount(Ring) < Needed)
+        {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        RingTopUp(Ring, Needed);
     }
-    RingTopUp(Ring, Needed);
     if (IsIndirect)
     {
         RingAddIndirect(Ring, &Chain, Cookie);
