@@ -313,6 +313,29 @@ static void dma_02_chain_in_more_pieces_than_its_own_queue_allows_is_refused(voi
     }
 }
 
+/* All of it in one region, where a buffer is mostly found at once. 2^32 bytes are allowed (virtio 1.2, 2.7.5.2). */
+static void rng_08_chain_of_more_than_4_gib_in_one_region_is_refused(void **state)
+{
+    const uint64_t half = 1ull << 31, at = 1ull << 32;
+
+    for (uint32_t over = 0; over < 2; over++) {
+        struct target *target = open_over(0);
+
+        if (aero_sim_memory_map(target->driver.memory, at, half + PAGE, NULL) != AERO_SIM_OK) {
+            target_close(target);
+            print_message(
+                "no 2 GiB of address space here (32 bits, or a host that promises only what it has)\n");
+            skip();
+        }
+        assert_int_equal(run(target, 0,
+                             (struct ring_driver_desc){at, (uint32_t)half + over, RING_DRIVER_F_NEXT, 1},
+                             (struct ring_driver_desc){at, (uint32_t)half, 0, 0}),
+                         over ? UINT32_MAX : 0);
+        assert_int_equal(breaches_of(target), over);
+        target_close(target);
+    }
+}
+
 static void dma_02_buffer_past_the_end_of_the_address_space_is_refused(void **state)
 {
     struct target *target = open_over(0); /* where it would go on, were the sum cut to 64 bits */
@@ -400,6 +423,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(dma_03_buffer_over_the_border_of_touching_regions_works),
         cmocka_unit_test(dma_02_buffer_to_the_last_byte_of_the_address_space_works),
         cmocka_unit_test(dma_02_chain_in_more_pieces_than_its_own_queue_allows_is_refused),
+        cmocka_unit_test(rng_08_chain_of_more_than_4_gib_in_one_region_is_refused),
         cmocka_unit_test(dma_02_buffer_past_the_end_of_the_address_space_is_refused),
         cmocka_unit_test(dma_02_indirect_table_past_the_end_of_the_address_space_is_refused),
         cmocka_unit_test(dma_02_buffer_with_a_hole_in_it_is_refused_and_not_begun),
