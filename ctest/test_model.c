@@ -25,6 +25,7 @@ static struct {
     enum aero_sim_status open_answer;
     bool fail_in_ready, fail_in_serve;
     void (*in_event)(void);
+    struct aero_sim_chain served; /* the last; its segments are gone */
 } calls;
 
 struct model_state {
@@ -73,6 +74,7 @@ static void on_event(void *state)
 static uint32_t on_serve(void *state, const struct aero_sim_chain *chain)
 {
     calls.serves++;
+    calls.served = *chain;
     if (calls.fail_in_serve)
         aero_sim_device_fail(calls.device);
     return 0;
@@ -406,6 +408,27 @@ static void test_model_chain_reads_and_writes_go_over_segments_and_end_short(voi
     close_pulling(target, queue);
 }
 
+/* In memory as any other buffer, so that nothing but the length tells. */
+static void rng_05_empty_buffers_are_no_segments_of_a_chain(void **state)
+{
+    struct ring_driver_queue queue[2];
+    struct target *target = open_pulling(queue);
+    uint64_t at = ring_driver_allocate(&target->driver, 64, 16);
+    const struct ring_driver_buffer buffers[] = {
+        {at, 3, false}, {at + 8, 0, false}, {at + 16, 0, true}, {at + 24, 4, true}};
+
+    assert_int_not_equal(ring_driver_add(&queue[1], buffers, 4), RING_DRIVER_FULL);
+    ring_driver_kick(&queue[1]);
+    target_settle(target);
+    assert_int_equal(calls.serves, 1);
+    assert_int_equal(calls.served.descriptors, 4);
+    assert_int_equal(calls.served.readable_count, 1);
+    assert_int_equal(calls.served.writable_count, 1);
+    assert_int_equal(calls.served.readable_bytes, 3);
+    assert_int_equal(calls.served.writable_bytes, 4);
+    close_pulling(target, queue);
+}
+
 /* ---- A device that can't go on ---- */
 
 static void fail_now(void)
@@ -472,6 +495,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rng_08_bad_chain_in_a_pulled_queue_is_never_shown),
         cmocka_unit_test(com_08_reset_takes_a_held_chain_from_the_model),
         cmocka_unit_test(test_model_chain_reads_and_writes_go_over_segments_and_end_short),
+        cmocka_unit_test(rng_05_empty_buffers_are_no_segments_of_a_chain),
         cmocka_unit_test(com_20_fail_while_live_asks_for_reset_and_interrupts),
         cmocka_unit_test(com_20_fail_while_serving_completes_the_chain),
         cmocka_unit_test(com_20_fail_before_driver_ok_sets_the_bit_in_silence),
